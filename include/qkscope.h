@@ -1,0 +1,345 @@
+/* qkscope.h - a microscope for the queries and keys of a transformer: the public interface, in order of flow.
+ *
+ *   qk_model      configuration, weights (mapped, read-only), tokenizer; immutable, any number of threads may share one
+ *   qk_sequence   tokens on their way in
+ *   qk_edit       a change made at a site; a qk_condition is a named list of edits, `baseline` the empty one
+ *   qk_probe      what reads at sites while a pass runs
+ *   qk_pass_run   one sweep through the model, layer by layer, that carries ALL sequences under ALL conditions
+ *   qk_norms      streaming sums of q, k, v; thresholded by qk_massive_mask
+ *
+ * Conventions.  Outputs come first, inputs next, `err` last (NULL allowed).  On failure outputs are untouched.
+ * _open/_new/_run hand over ownership, _close/_free take it back and accept NULL.  Nothing here prints, exits, reads the
+ * environment or keeps state outside its handles.  Arrays are row-major, slowest axis first.  Query/key dims count in
+ * Hugging Face order (a rotary pair is d and d + head_dim/2) whatever the file.  Layers count from 0.  Log-likelihoods
+ * are in nats.  Every statistic accumulates in double. */
+#ifndef QKSCOPE_H
+#define QKSCOPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define QK_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define QK_MUST_CHECK
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+typedef enum qk_status {
+    QK_OK = 0,
+    QK_E_ARGUMENT,    /* the call or the user's option makes no sense */
+    QK_E_IO,          /* the operating system refused: not found, not readable, disk full */
+    QK_E_FORMAT,      /* a file is not what it says it is: truncated, inconsistent, hostile */
+    QK_E_UNSUPPORTED, /* understood, and not supported: named in the message, never guessed */
+    QK_E_SHAPE,       /* a tensor has another shape than the configuration demands */
+    QK_E_MEMORY,      /* an allocation failed */
+    QK_E_BUDGET,      /* the work would not fit under max_bytes */
+    QK_E_NUMERIC,     /* a non-finite value; the message names site, layer, token, head and dim */
+    QK_E_CHECK,       /* a check failed: an edit that changed nothing, a site out of tolerance */
+    QK_E_INTERRUPTED  /* the progress callback asked to stop */
+} qk_status;
+
+/* What went wrong: one line without '\n' that says what, where, expected and found. */
+typedef struct qk_error {
+    qk_status status;
+    char message[500];
+} qk_error;
+
+/* Called now and then from the thread that runs the work: `done` of `total` units of `phase`.  Return false to stop
+ * (the call then fails with QK_E_INTERRUPTED).  A NULL `tick` is allowed. */
+typedef struct qk_progress {
+    bool (*tick)(void *user, const char *phase, double done, double total);
+    void *user;
+} qk_progress;
+
+/* The version as text, "0.1.0"; lives for ever. */
+const char *qk_version(void);
+
+/* ---- model ------------------------------------------------------------------------------------------------------- */
+
+typedef struct qk_model qk_model;
+
+typedef enum qk_rope_kind {
+    QK_ROPE_NONE,    /* no rotation: DroPE */
+    QK_ROPE_DEFAULT, /* inv_freq[m] = theta^(-2m/D), Su et al. 2021 */
+    QK_ROPE_LINEAR,  /* inv_freq / factor: position interpolation, Chen et al. 2023 */
+    QK_ROPE_DYNAMIC, /* dynamic NTK: theta grows with the length beyond the trained one */
+    QK_ROPE_YARN,    /* NTK by parts and an attention factor, Peng et al. 2023 */
+    QK_ROPE_LLAMA3,  /* Llama 3.1: low frequencies divided by factor, a smooth band between */
+    QK_ROPE_LONGROPE,/* per-pair factors, one set short, one long, Ding et al. 2024 */
+    QK_ROPE_FACTORS  /* explicit per-pair divisors from the file (GGUF rope_freqs.weight) */
+} qk_rope_kind;
+
+typedef enum qk_qk_norm {
+    QK_NORM_NONE,
+    QK_NORM_PER_HEAD,  /* Qwen3: RMSNorm over each head's dims, weight [head_dim] */
+    QK_NORM_PROJECTION /* DroPE, OLMo-2: RMSNorm over the whole projection, weight [n_heads*head_dim] */
+} qk_qk_norm;
+
+/* Everything a reader of the model needs; borrowed from the model, lives as long as it. */
+typedef struct qk_config {
+    char model_type[32];   /* "llama", "mistral", "qwen2", "qwen3", "llama_drope", "qwen2_drope" */
+    char attention_type[24];/* DroPE: "nope", "qk_norm_nope", "q_norm_nope", "k_norm_nope"; else "rope" */
+    int n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ffn, n_vocab;
+    int n_context;         /* trained context, tokens (max_position_embeddings) */
+    double rms_norm_eps;
+    double softmax_scale;  /* multiplies q.k: 1/sqrt(head_dim) unless the file gives an absolute one */
+    bool tied_embeddings;  /* the unembedding is the embedding */
+    int sliding_window;    /* keys a query may look back to, itself included; 0 = all */
+    int first_window_layer;/* layers below this one see everything (Qwen2 max_window_layers) */
+    qk_qk_norm q_norm, k_norm;
+    qk_rope_kind rope_kind;
+    double rope_theta;          /* 0 where there is no rotation */
+    double rope_factor;         /* s: how much longer than the original context; 1 where not scaled */
+    double rope_original_context;/* tokens */
+    double rope_beta_fast, rope_beta_slow; /* YaRN: 32, 1 */
+    double rope_attention_factor;/* YaRN, longrope: multiplies cos and sin; 1 otherwise */
+    double rope_low_freq_factor, rope_high_freq_factor; /* llama3: 1, 4 */
+    bool rope_yarn_truncate;    /* YaRN: floor/ceil the correction range */
+    const float *rope_factors_short, *rope_factors_long; /* longrope, factors: [head_dim/2]; owned by the model */
+} qk_config;
+
+/* Open a Hugging Face folder, a .safetensors or .gguf file, a llama2.c .bin, or `org/name[@revision]` in the local
+ * Hugging Face cache (`cache_dir`, NULL = none is searched).  What is inside decides, not the name.  Weights stay mapped.
+ * The tokenizer is loaded where there is one.  QK_E_FORMAT names the tensor or key; QK_E_UNSUPPORTED names the feature. */
+QK_MUST_CHECK qk_status qk_model_open(qk_model **out, const char *path, const char *cache_dir, qk_error *err);
+void qk_model_close(qk_model *model);
+const qk_config *qk_model_config(const qk_model *model);
+
+/* Tokens of `n_bytes` of UTF-8, as the model reads them: BOS first where the tokenizer says so and `add_bos` is true.
+ * *tokens is malloc'ed and the caller's to free(); *n_tokens may be 0 (then *tokens is NULL). */
+QK_MUST_CHECK qk_status qk_tokenize(int32_t **tokens, size_t *n_tokens, const qk_model *model, const char *utf8,
+                                    size_t n_bytes, bool add_bos, qk_error *err);
+/* Text of `n_tokens` tokens without special tokens, NUL-terminated, malloc'ed, the caller's to free(). */
+QK_MUST_CHECK qk_status qk_detokenize(char **utf8, const qk_model *model, const int32_t *tokens, size_t n_tokens,
+                                      qk_error *err);
+
+/* Inverse frequencies inv_freq[head_dim/2], radians per token, for a sequence of `n_tokens` tokens (dynamic and longrope
+ * depend on it), and the factor that multiplies cos and sin.  Without rotation all are 0 and the factor is 1.
+ * Formulas: docs/METHODS.md, "Rotation". */
+void qk_rope_frequencies(float *inv_freq, double *attention_factor, const qk_config *config, size_t n_tokens);
+
+/* ---- sites: where a probe may stand and an edit may act ------------------------------------------------------------ */
+
+/* id, TransformerLens name ({} = layer), per-layer?, shape, editable?, meaning.  T tokens, H query heads, G key/value heads,
+ * D head_dim, C d_model, F d_ffn, V n_vocab. */
+#define QK_SITES(X)                                                                                                    \
+    X(EMBED, "hook_embed", false, "TC", true, "token embeddings")                                                      \
+    X(RESID_PRE, "blocks.{}.hook_resid_pre", true, "TC", true, "residual stream entering the layer")                   \
+    X(LN1_OUT, "blocks.{}.ln1.hook_out", true, "TC", true, "normed input of attention, after the gain")                \
+    X(Q, "blocks.{}.attn.hook_q", true, "THD", true, "query projection, before norm and rotation")                     \
+    X(K, "blocks.{}.attn.hook_k", true, "TGD", true, "key projection, before norm and rotation")                       \
+    X(V, "blocks.{}.attn.hook_v", true, "TGD", true, "value projection")                                               \
+    X(Q_NORMED, "blocks.{}.attn.hook_q_normed", true, "THD", true, "query after QK-norm (only where the model has one)") \
+    X(K_NORMED, "blocks.{}.attn.hook_k_normed", true, "TGD", true, "key after QK-norm (only where the model has one)") \
+    X(ROT_Q, "blocks.{}.attn.hook_rot_q", true, "THD", true, "query as attention sees it, after rotation")             \
+    X(ROT_K, "blocks.{}.attn.hook_rot_k", true, "TGD", true, "key as attention sees it, after rotation")               \
+    X(SCORES, "blocks.{}.attn.hook_attn_scores", true, "HTT", false, "scaled logits of attention, -inf where masked")  \
+    X(PATTERN, "blocks.{}.attn.hook_pattern", true, "HTT", false, "softmax of the scores; each row sums to 1")         \
+    X(Z, "blocks.{}.attn.hook_z", true, "THD", true, "pattern-weighted values, before the output matrix")              \
+    X(ATTN_OUT, "blocks.{}.hook_attn_out", true, "TC", true, "what attention adds to the residual stream")             \
+    X(RESID_MID, "blocks.{}.hook_resid_mid", true, "TC", true, "residual stream between attention and feed-forward")   \
+    X(LN2_OUT, "blocks.{}.ln2.hook_out", true, "TC", true, "normed input of the feed-forward block, after the gain")   \
+    X(MLP_PRE, "blocks.{}.mlp.hook_pre", true, "TF", true, "gate projection, before the activation")                   \
+    X(MLP_PRE_LINEAR, "blocks.{}.mlp.hook_pre_linear", true, "TF", true, "up projection")                              \
+    X(MLP_POST, "blocks.{}.mlp.hook_post", true, "TF", true, "silu(gate) * up, before the down matrix")                \
+    X(MLP_OUT, "blocks.{}.hook_mlp_out", true, "TC", true, "what the feed-forward block adds")                         \
+    X(RESID_POST, "blocks.{}.hook_resid_post", true, "TC", true, "residual stream leaving the layer")                  \
+    X(LN_FINAL_OUT, "ln_final.hook_out", false, "TC", true, "final norm, after the gain")                              \
+    X(LOGITS, "hook_logits", false, "TV", false, "before the softmax over the vocabulary")
+
+typedef enum qk_site {
+#define X(id, name, per_layer, shape, editable, doc) QK_SITE_##id,
+    QK_SITES(X)
+#undef X
+    QK_N_SITES
+} qk_site;
+
+#define QK_AT(site) (UINT64_C(1) << (site))
+
+typedef struct qk_site_info {
+    const char *name;  /* TransformerLens name, "{}" in the place of the layer */
+    bool per_layer;
+    const char *shape; /* letters of QK_SITES */
+    bool editable;
+    const char *doc;
+} qk_site_info;
+
+/* The row of QK_SITES for `site`; lives for ever. */
+const qk_site_info *qk_site_describe(qk_site site);
+/* "blocks.3.attn.hook_q" into `name`; `layer` is ignored where the site has none. */
+void qk_site_name(char name[64], qk_site site, int layer);
+/* Row width of `site` in `model`: heads*head_dim, d_model, d_ffn or n_vocab; for scores and pattern 0 (the keys). */
+size_t qk_site_width(const qk_config *config, qk_site site);
+
+/* One site in some layers: what a pattern such as `blocks.0-3.attn.hook_q` stands for. */
+typedef struct qk_site_pattern {
+    qk_site site;
+    uint8_t layers[512]; /* layers[l] = 1 where chosen; ignored for sites without a layer */
+} qk_site_pattern;
+
+/* Parse one pattern: the TransformerLens name with a layer, `*`, or `{0-3,7}` in the layer's place, an alias of a
+ * neighbouring tool (docs/FORMATS.md lists them), or a short form `q`, `rot_k6`, `resid_post12`.  QK_E_ARGUMENT names
+ * what is unknown. */
+QK_MUST_CHECK qk_status qk_site_parse(qk_site_pattern *out, const char *pattern, const qk_config *config, qk_error *err);
+
+/* ---- edits --------------------------------------------------------------------------------------------------------- */
+
+typedef enum qk_op {
+    QK_OP_ZERO,
+    QK_OP_MEAN,          /* values[width]: a mean measured elsewhere, the same at every position */
+    QK_OP_SEQUENCE_MEAN, /* each dim's mean over the positions of its own sequence (looks ahead: not causal) */
+    QK_OP_HEAD_MEAN,     /* one scalar a head: the mean over its chosen dims and all positions (Jin et al. 2025) */
+    QK_OP_RESAMPLE,      /* a row drawn from bank[n_bank_rows][width], another one at each position */
+    QK_OP_NOISE,         /* + amount * N(0, 1) */
+    QK_OP_SCALE,         /* x amount */
+    QK_OP_ADD,           /* + amount * values[width] */
+    QK_OP_PERMUTE,       /* shuffles each sequence's positions, one permutation for all dims */
+    QK_N_OPS
+} qk_op;
+
+/* One change in one layer.  All pointers are borrowed for the length of the pass. */
+typedef struct qk_edit {
+    qk_site site;
+    int layer;              /* ignored where the site has none */
+    qk_op op;
+    const uint8_t *mask;    /* [width of the site]: 1 = this dim is edited; NULL with top_k */
+    int top_k;              /* > 0 (head-shaped sites): in each head the top_k dims by norm over this very sequence */
+    const float *values;    /* [width]; MEAN, ADD */
+    const float *bank;      /* [n_bank_rows][width]; RESAMPLE */
+    size_t n_bank_rows;
+    float amount;           /* SCALE, NOISE, ADD */
+    uint64_t seed;          /* RESAMPLE, NOISE, PERMUTE */
+    size_t position_from, position_to; /* half open, tokens; 0, 0 = all positions */
+} qk_edit;
+
+typedef struct qk_condition {
+    const char *name;
+    const qk_edit *edits; /* applied in this order where they meet at one site */
+    size_t n_edits;
+} qk_condition;
+
+/* What an edit did, summed over the sequences it met. */
+typedef struct qk_receipt {
+    uint64_t visited, changed; /* elements under the mask; those whose bits differ afterwards */
+    double sum_abs, max_abs;   /* of after - before */
+} qk_receipt;
+
+/* ---- the pass ------------------------------------------------------------------------------------------------------ */
+
+typedef struct qk_sequence {
+    const int32_t *tokens; /* [n_tokens], borrowed; each in [0, n_vocab) */
+    size_t n_tokens;       /* >= 1 */
+    size_t score_from;     /* first scored target, an index into tokens; at least 1 (the first token has no context) */
+} qk_sequence;
+
+/* What a probe is shown; valid only during the call.  Rows of a sequence arrive in order, possibly in several blocks. */
+typedef struct qk_view {
+    qk_site site;
+    int layer;                  /* -1 where the site has none */
+    size_t sequence, condition; /* indices into the spec */
+    int head;                   /* scores, pattern: query head; otherwise -1 (all heads lie side by side in a row) */
+    size_t row0, n_rows;        /* positions [row0, row0 + n_rows) */
+    size_t width;               /* entries in a row; scores, pattern: n_tokens of the sequence */
+    size_t stride;              /* floats from one row to the next, >= width */
+    const float *x;             /* [n_rows][stride], f32 */
+} qk_view;
+
+typedef struct qk_probe {
+    uint64_t sites;             /* QK_AT(a) | QK_AT(b): only these are materialised */
+    int layer_from, layer_to;   /* half open; 0, 0 = all layers */
+    qk_status (*see)(void *user, const qk_view *view, qk_error *err); /* anything but QK_OK stops the pass */
+    void *user;
+} qk_probe;
+
+typedef struct qk_score {
+    size_t n_tokens;   /* predicted tokens */
+    double nll;        /* summed negative log-likelihood, nats */
+    float *token_nll;  /* [n_tokens], or NULL; owned by the result */
+} qk_score;
+
+typedef enum qk_precision { QK_PRECISION_AUTO, QK_PRECISION_F32, QK_PRECISION_BF16 } qk_precision;
+
+typedef struct qk_pass_spec {
+    const qk_sequence *sequences;
+    size_t n_sequences;
+    const qk_condition *conditions; /* none given: one baseline */
+    size_t n_conditions;
+    const qk_probe *probes;
+    size_t n_probes;
+    bool score;           /* run the unembedding and keep log-likelihoods */
+    bool keep_token_nll;
+    bool allow_idle_edits;/* an edit that changes nothing is an error unless this is set */
+    bool reference;       /* the plain twins instead of the fast kernels */
+    qk_precision precision;
+    int n_threads;        /* 0 = as OpenMP says */
+    size_t max_bytes;     /* budget for what the pass allocates; 0 = no limit */
+    /* Streams already done (resume): a group of streams is skipped when this says true for all of it.  NULL = none. */
+    bool (*is_done)(void *user, size_t sequence, size_t condition);
+    /* Called once a stream is scored, group by group, in order of sequence, then condition.  NULL = nobody listens. */
+    qk_status (*on_score)(void *user, size_t sequence, size_t condition, const qk_score *score, qk_error *err);
+    void *user;           /* of is_done and on_score */
+    qk_progress progress;
+} qk_pass_spec;
+
+typedef struct qk_plan {
+    size_t n_streams, n_rows;  /* sequences x conditions; their tokens together */
+    size_t n_groups;           /* sweeps over the weights that the budget forces */
+    uint64_t weight_bytes;     /* mapped, read once a sweep */
+    uint64_t layer_bytes;      /* one layer's weights in f32 */
+    uint64_t stream_bytes;     /* residual streams of the largest group */
+    uint64_t scratch_bytes;    /* activations of one batch, attention scores, logit block */
+    uint64_t total_bytes;      /* what the pass will allocate at most */
+    double flops;              /* multiply and add counted apart */
+} qk_plan;
+
+typedef struct qk_pass_result {
+    size_t n_sequences, n_conditions;
+    qk_score *scores;       /* [n_sequences][n_conditions]; n_tokens = 0 where skipped or not scored */
+    qk_receipt **receipts;  /* [n_conditions][n_edits of the condition] */
+} qk_pass_result;
+
+/* What a pass would take, before any work. QK_E_BUDGET names the smallest budget that would do. */
+QK_MUST_CHECK qk_status qk_pass_plan(qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err);
+/* Run it.  The same bits come out for every n_threads and with or without probes.  QK_E_NUMERIC names the first
+ * non-finite value; QK_E_CHECK the first edit that changed nothing. */
+QK_MUST_CHECK qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *spec, qk_error *err);
+void qk_pass_result_free(qk_pass_result *result);
+
+/* ---- measure: massive values (Jin et al. 2025) ----------------------------------------------------------------------- */
+
+typedef enum qk_qkv { QK_TENSOR_Q, QK_TENSOR_K, QK_TENSOR_V, QK_N_TENSORS } qk_qkv;
+
+/* Streaming sums of q, k and v for every (sequence, layer): sum and sum of squares over positions, in double. */
+typedef struct qk_norms qk_norms;
+
+/* `post_rotation` stands at hook_rot_q/hook_rot_k instead of hook_q/hook_k (v has no rotation). */
+QK_MUST_CHECK qk_status qk_norms_new(qk_norms **out, const qk_config *config, size_t n_sequences, bool post_rotation,
+                                     qk_error *err);
+void qk_norms_free(qk_norms *norms);
+/* A probe that feeds `norms` from condition 0; borrows it. */
+qk_probe qk_norms_probe(qk_norms *norms);
+/* M[head][dim] = sqrt(sum over positions of x^2) of one document into map[heads*head_dim]. */
+void qk_norms_map(double *map, const qk_norms *norms, size_t sequence, int layer, qk_qkv tensor);
+/* Mean over positions of sequences [from, to) of each dim into mean[heads*head_dim]. */
+void qk_norms_mean(double *mean, const qk_norms *norms, size_t from, size_t to, int layer, qk_qkv tensor);
+
+typedef enum qk_criterion {
+    QK_CRITERION_LAYER_MEAN, /* M > lambda * mean over the layer's whole map, strict */
+    QK_CRITERION_HEAD_MEAN,  /* M > lambda * mean over the head's own dims, strict */
+    QK_CRITERION_TOP_K       /* the k largest of each head (ties: the lower dim) */
+} qk_criterion;
+
+/* mask[heads*head_dim] = 1 where massive (mask may be NULL); returns how many.  Top-k reads `lambda` as k. */
+size_t qk_massive_mask(uint8_t *mask, const double *map, int n_heads, int head_dim, qk_criterion criterion, double lambda);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,111 @@
+/* dtype.c - one row a number format. */
+#include "math/dtype.h"
+
+#include <string.h>
+
+float qk_f16_to_f32(uint16_t bits)
+{
+    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 0x1F, fraction = bits & 0x3FF;
+    union { uint32_t u; float f; } x;
+    if (exponent == 0) { /* zero and subnormals: fraction * 2^-24 */
+        x.f = (float)fraction * 0x1p-24f;
+        x.u |= sign;
+    } else if (exponent == 31) {
+        x.u = sign | 0x7F800000 | fraction << 13;
+    } else {
+        x.u = sign | (exponent + 112) << 23 | fraction << 13;
+    }
+    return x.f;
+}
+
+uint16_t qk_f32_to_f16(float value)
+{
+    union { float f; uint32_t u; } x = { value };
+    uint16_t sign = (uint16_t)(x.u >> 16 & 0x8000);
+    uint32_t magnitude = x.u & 0x7FFFFFFF;
+    if (magnitude > 0x7F800000) return sign | 0x7E00;                /* NaN */
+    if (magnitude >= 0x477FF000) return sign | 0x7C00;               /* rounds beyond 65504: infinity */
+    if (magnitude < 0x38800000) {                                    /* subnormal: add rounds to a multiple of 2^-24 */
+        union { uint32_t u; float f; } m = { magnitude };
+        m.f += 0.5f;
+        return sign | (uint16_t)(m.u - 0x3F000000);
+    }
+    uint32_t odd = magnitude >> 13 & 1;
+    return sign | (uint16_t)((magnitude + 0xFFF + odd - 0x38000000) >> 13);
+}
+
+uint16_t qk_f32_to_bf16(float value)
+{
+    union { float f; uint32_t u; } x = { value };
+    if ((x.u & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(x.u >> 16 | 0x40);
+    return (uint16_t)((x.u + 0x7FFF + (x.u >> 16 & 1)) >> 16);
+}
+
+static uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+
+static void f32_to_f32(float *out, const uint8_t *in, size_t n) { memcpy(out, in, n * sizeof *out); }
+
+static void f16_to_f32(float *out, const uint8_t *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = qk_f16_to_f32(load16(in + 2 * i));
+}
+
+static void bf16_to_f32(float *out, const uint8_t *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = qk_bf16_to_f32(load16(in + 2 * i));
+}
+
+/* Blocks of 32: an f16 scale, then 32 signed bytes. */
+static void q8_0_to_f32(float *out, const uint8_t *in, size_t n)
+{
+    for (size_t b = 0; b < n / 32; b++, in += 34) {
+        float scale = qk_f16_to_f32(load16(in));
+        for (int i = 0; i < 32; i++) *out++ = scale * (float)(int8_t)in[2 + i];
+    }
+}
+
+/* Blocks of 32: an f16 scale, then 16 bytes whose low halves are entries 0..15 and high halves 16..31, offset by 8. */
+static void q4_0_to_f32(float *out, const uint8_t *in, size_t n)
+{
+    for (size_t b = 0; b < n / 32; b++, in += 18, out += 32) {
+        float scale = qk_f16_to_f32(load16(in));
+        for (int i = 0; i < 16; i++) {
+            out[i] = scale * (float)((in[2 + i] & 15) - 8);
+            out[i + 16] = scale * (float)((in[2 + i] >> 4) - 8);
+        }
+    }
+}
+
+static const qk_dtype_info table[QK_N_DTYPES] = {
+    [QK_DTYPE_F32] = { "F32", 1, 4, f32_to_f32 },
+    [QK_DTYPE_F16] = { "F16", 1, 2, f16_to_f32 },
+    [QK_DTYPE_BF16] = { "BF16", 1, 2, bf16_to_f32 },
+    [QK_DTYPE_Q8_0] = { "Q8_0", 32, 34, q8_0_to_f32 },
+    [QK_DTYPE_Q4_0] = { "Q4_0", 32, 18, q4_0_to_f32 },
+    [QK_DTYPE_F64] = { "F64", 1, 8, NULL },
+    [QK_DTYPE_I64] = { "I64", 1, 8, NULL },
+    [QK_DTYPE_I32] = { "I32", 1, 4, NULL },
+    [QK_DTYPE_I16] = { "I16", 1, 2, NULL },
+    [QK_DTYPE_I8] = { "I8", 1, 1, NULL },
+    [QK_DTYPE_U8] = { "U8", 1, 1, NULL },
+    [QK_DTYPE_BOOL] = { "BOOL", 1, 1, NULL },
+};
+
+const qk_dtype_info *qk_dtype_describe(qk_dtype dtype) { return &table[dtype]; }
+
+bool qk_dtype_by_name(qk_dtype *out, const char *name)
+{
+    for (int i = 0; i < QK_N_DTYPES; i++)
+        if (strcmp(table[i].name, name) == 0) {
+            *out = (qk_dtype)i;
+            return true;
+        }
+    return false;
+}
+
+bool qk_dtype_bytes(size_t *out, qk_dtype dtype, size_t n_elements)
+{
+    const qk_dtype_info *info = &table[dtype];
+    if (n_elements % info->block_elements) return false;
+    return qk_mul(n_elements / info->block_elements, info->block_bytes, out);
+}

@@ -1,0 +1,49 @@
+/* model.h - one configuration, one weight table, whatever the file; and the tokenizer. */
+#ifndef QK_MODEL_H
+#define QK_MODEL_H
+
+#include "base/base.h"
+#include "ckpt/ckpt.h"
+#include "text/text.h"
+
+/* A matrix or vector of the model, still as it lies in the file. */
+typedef struct qk_weight {
+    const qk_tensor *tensor; /* NULL where the model has none (a bias, a norm) */
+    size_t n_rows, n_cols;   /* vectors: n_rows x 1 */
+    int interleaved_heads;   /* > 0: rows of this many heads lie as rotary pairs (2i, 2i+1) and are turned to halves */
+} qk_weight;
+
+typedef struct qk_layer_weights {
+    qk_weight attn_norm;                  /* [d_model] */
+    qk_weight q, k, v, o;                 /* [heads*head_dim][d_model] ...; o: [d_model][n_heads*head_dim] */
+    qk_weight q_bias, k_bias, v_bias, o_bias;
+    qk_weight q_norm, k_norm;             /* [head_dim] or [heads*head_dim], as config.q_norm says */
+    qk_weight ffn_norm;                   /* [d_model] */
+    qk_weight gate, up, down;             /* [d_ffn][d_model] x2, [d_model][d_ffn] */
+    qk_weight gate_bias, up_bias, down_bias;
+} qk_layer_weights;
+
+struct qk_model {
+    qk_config config;
+    qk_ckpt *ckpt;            /* owned; everything below points into it */
+    qk_tokenizer *tokenizer;  /* owned; NULL where the checkpoint has none: then tokenizer_error says why */
+    qk_error tokenizer_error;
+    qk_arena arena;           /* layers, longrope factors */
+    qk_weight embedding;      /* [n_vocab][d_model] */
+    qk_weight final_norm;     /* [d_model] */
+    qk_weight unembedding;    /* [n_vocab][d_model]; the embedding where tied */
+    qk_layer_weights *layers; /* [n_layers] */
+};
+
+/* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
+qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
+/* bind.c: names -> weights; the only place with tensor names.  Checks dtype and shape of each. */
+qk_status qk_bind_weights(qk_model *model, qk_error *err);
+/* weight.c: rows [row0, row0 + n_rows) as f32 into out[n_rows][n_cols], in Hugging Face order. */
+void qk_weight_rows(float *out, const qk_weight *weight, size_t row0, size_t n_rows);
+/* The mapped f32 rows themselves where no conversion is needed and the data is aligned; else NULL. */
+const float *qk_weight_mapped(const qk_weight *weight);
+/* Wavelength in tokens (2 pi / inv_freq), infinity without rotation. */
+double qk_rope_wavelength(float inv_freq);
+
+#endif

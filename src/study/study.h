@@ -1,0 +1,97 @@
+/* study.h - a question: plans conditions and probes, runs passes, turns measurements into statistics.  One file a study.
+ *
+ * A study fills a results object (docs/RESULTS.md) and, where given a run folder, journals as it goes. */
+#ifndef QK_STUDY_H
+#define QK_STUDY_H
+
+#include <jansson.h>
+
+#include "base/base.h"
+#include "model/model.h"
+#include "report/report.h"
+#include "text/text.h"
+
+/* How every study computes. */
+typedef struct qk_compute {
+    size_t max_tokens;       /* -c: documents are cut to this many; 0 = the model's context */
+    bool no_bos;
+    qk_precision precision;
+    bool reference;
+    int n_threads;
+    size_t max_bytes;        /* --max-mem */
+    qk_progress progress;
+} qk_compute;
+
+typedef struct qk_named_model {
+    const char *name;        /* as shown: last part of the path, made unique */
+    qk_model *model;
+    char sha256[65];         /* of the weights */
+} qk_named_model;
+
+/* ---- ppl */
+
+typedef enum qk_ppl_protocol { QK_PPL_HF, QK_PPL_STRIDED, QK_PPL_LLAMA_CPP } qk_ppl_protocol;
+typedef struct qk_ppl_settings {
+    qk_ppl_protocol protocol;
+    size_t stride;           /* strided: tokens the window moves; 0 = half of max_tokens */
+    bool per_token;          /* documents[].token_nll in the results */
+} qk_ppl_settings;
+/* {"protocol", "documents": [{"id","category","tokens","nll","nll_per_token","ppl"}], "tokens", "nll_per_token", "ppl"} */
+qk_status qk_study_ppl(json_t **results, const qk_model *model, qk_documents *documents, const qk_ppl_settings *settings,
+                       const qk_compute *compute, qk_error *err);
+
+/* ---- massive: the post's experiment 1 */
+
+typedef struct qk_massive_settings {
+    double lambda;               /* 5 */
+    qk_criterion criterion;
+    bool post_rotation;          /* --site post */
+    bool africa;                 /* --preset africa: adds the post's own summary (ddof 0) under "naive" */
+} qk_massive_settings;
+qk_status qk_study_massive(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *documents,
+                           const qk_massive_settings *settings, const qk_compute *compute, qk_run *run, qk_error *err);
+
+/* q, k or v captured elsewhere: [tokens, heads, dim] or [1, tokens, heads, dim], .npy or one tensor of a safetensors file
+ * (FILE:TENSOR where it has several), F32 or F16. */
+typedef struct qk_captured { qk_qkv tensor; const char *path; } qk_captured;
+qk_status qk_study_massive_captured(json_t **results, const qk_captured *files, size_t n_files,
+                                    const qk_massive_settings *settings, qk_error *err);
+
+/* ---- disrupt: experiment 2 */
+
+typedef enum qk_control { QK_CONTROL_EXCLUDING, QK_CONTROL_UNIFORM, QK_CONTROL_SAME_HEAD } qk_control;
+typedef enum qk_preset { QK_PRESET_NONE, QK_PRESET_AFRICA, QK_PRESET_JIN } qk_preset;
+typedef struct qk_disrupt_settings {
+    double lambda;
+    qk_criterion criterion;
+    bool post_rotation;          /* masks are found and edits act after rotation */
+    bool mean;                   /* --op mean: replaced by the calibration mean instead of zero */
+    bool tensor[QK_N_TENSORS];   /* --tensors q,k */
+    const uint8_t *layers;       /* [n_layers of the smallest model] 1 = edited; NULL = all */
+    qk_control control;
+    size_t n_controls;           /* --seeds: 10 */
+    uint64_t seed;               /* of the first control; the others follow by one */
+    size_t top_k;                /* criterion top-k, jin */
+    qk_preset preset;
+    size_t n_bootstrap;          /* 10,000 */
+} qk_disrupt_settings;
+/* `calibration` finds the masks, `evaluation` is measured; when their hashes meet the study refuses (QK_E_ARGUMENT, naming
+ * the document) unless the preset is africa or jin (jin needs no calibration: NULL). */
+qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *calibration,
+                           qk_documents *evaluation, const qk_disrupt_settings *settings, const qk_compute *compute,
+                           qk_run *run, qk_error *err);
+
+/* ---- capture and verify */
+
+/* Each site that `patterns` name, for every document, as tensors "doc/site" ("site" alone for one document) of shape
+ * [1, tokens, ...] into one safetensors file, or .npy files in a folder (path ends in '/' or is one). */
+qk_status qk_study_capture(const char *path, const qk_model *model, qk_documents *documents, const char *const *patterns,
+                           size_t n_patterns, const qk_compute *compute, qk_error *err);
+
+/* golden: safetensors with `tokens` (I64 or I32, [n] or [1, n]) and tensors named by site or alias, with or without the
+ * leading 1 axis.  Result {"sites": [{"site","max_abs","max_rel","rms_rel","ok"}], "tolerance", "first_failed", "ok"}.  The
+ * relative error of a site is max|a-b| / max|b|. A tensor whose name is no site is reported under "ignored". */
+qk_status qk_study_verify(json_t **results, const qk_model *model, const char *golden_path, double tolerance,
+                          const qk_compute *compute, qk_error *err);
+
+#endif
