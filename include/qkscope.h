@@ -282,8 +282,10 @@ typedef struct qk_pass_spec {
     size_t max_bytes;     /* budget for what the pass allocates; 0 = no limit */
     /* Streams already done (resume): a group of streams is skipped when this says true for all of it.  NULL = none. */
     bool (*is_done)(void *user, size_t sequence, size_t condition);
-    /* Called once a stream is scored, group by group, in order of sequence, then condition.  NULL = nobody listens. */
-    qk_status (*on_score)(void *user, size_t sequence, size_t condition, const qk_score *score, qk_error *err);
+    /* Called once a stream is scored, group by group, in order of sequence, then condition.  `receipts` [n_edits of the
+     * condition]: what its edits did in this very stream (a journal that keeps them resumes to the same sums). */
+    qk_status (*on_score)(void *user, size_t sequence, size_t condition, const qk_score *score,
+                          const qk_receipt *receipts, qk_error *err); /* NULL = nobody listens */
     void *user;           /* of is_done and on_score */
     qk_progress progress;
 } qk_pass_spec;
