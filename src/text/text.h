@@ -43,7 +43,7 @@ const char *qk_token_piece(size_t *n_bytes, const qk_tokenizer *tokenizer, int32
 /* ---- documents */
 
 typedef struct qk_document {
-    char *id;          /* unique in its set: file name, file name#k for a split, or the JSONL id */
+    char *id;          /* unique in its set: file name, file name#k for a split (k from 1), the JSONL id or file name#line */
     char *category;    /* "" where not told */
     char *text;        /* UTF-8, NUL-terminated */
     size_t n_bytes;
@@ -66,9 +66,10 @@ typedef struct qk_documents_options {
 } qk_documents_options;
 
 /* Each path: a .txt is one document (or many with split), a .jsonl has one object a line (`text`, optional `id`,
- * `category`; other keys are ignored), a folder means its .txt and .jsonl files in name order.  An empty document, invalid
- * UTF-8, a line that is no object or has no `text`, or a duplicate id is refused with file and line.  (Empty pieces that
- * a split leaves at the ends are dropped.) */
+ * `category`; other keys and blank lines are ignored), a folder means its .txt and .jsonl files in name order.  A byte order
+ * mark is dropped, line ends stay as they are.  A document without a printing character, invalid UTF-8, a NUL, a line that
+ * is no object or has no `text`, or a duplicate id is refused with file and line.  (Empty pieces that a split leaves at the
+ * ends are dropped.) */
 qk_status qk_documents_load(qk_documents *out, const char *const *paths, size_t n_paths,
                             const qk_documents_options *options, qk_error *err);
 /* The built-in set: 20 documents (literary, technical, conversational, factual: five each) and five repetitive ones. */
