@@ -160,8 +160,8 @@ qk_status qk_gguf_read(qk_ckpt *ckpt, const qk_ckpt_file *file, qk_error *err)
 {
     qk_gguf_cursor cursor = { file->map.data, file->map.size, 0, file->path };
     uint64_t *offsets = NULL;
-    size_t alignment;
-    header head;
+    size_t alignment = 0;
+    header head = { 0, 0 };
     qk_status status = read_header(&head, &cursor, err);
     if (status) return status;
     if (head.n_tensors > cursor.size / MIN_TENSOR_BYTES)

@@ -130,7 +130,7 @@ static qk_status add_tensor(qk_ckpt *ckpt, const kind *k, int layer, const uint8
 
 qk_status qk_llama2c_read(qk_ckpt *ckpt, const qk_ckpt_file *file, qk_error *err)
 {
-    size_t n_header, bytes;
+    size_t n_header = 0, bytes = 0;
     qk_status status = read_header(&ckpt->llama2c, &n_header, file, err);
     const qk_llama2c *h = &ckpt->llama2c;
     if (!status) status = check_size(h, n_header, file, err); /* from here on n_layers is bounded by the file */
