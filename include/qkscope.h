@@ -91,6 +91,7 @@ typedef struct qk_config {
     double rms_norm_eps;
     double softmax_scale;  /* multiplies q.k: 1/sqrt(head_dim) unless the file gives an absolute one */
     bool tied_embeddings;  /* the unembedding is the embedding */
+    bool qkv_bias, o_bias, mlp_bias; /* which projections carry one */
     int sliding_window;    /* keys a query may look back to, itself included; 0 = all */
     int first_window_layer;/* layers below this one see everything (Qwen2 max_window_layers) */
     qk_qk_norm q_norm, k_norm;
@@ -225,7 +226,7 @@ typedef struct qk_condition {
     size_t n_edits;
 } qk_condition;
 
-/* What an edit did, summed over the sequences it met. */
+/* What an edit did to one sequence. */
 typedef struct qk_receipt {
     uint64_t visited, changed; /* elements under the mask; those whose bits differ afterwards */
     double sum_abs, max_abs;   /* of after - before */
@@ -275,7 +276,7 @@ typedef struct qk_pass_spec {
     size_t n_probes;
     bool score;           /* run the unembedding and keep log-likelihoods */
     bool keep_token_nll;
-    bool allow_idle_edits;/* an edit that changes nothing is an error unless this is set */
+    bool allow_idle_edits;/* an edit that changes nothing in any sequence is an error unless this is set */
     bool reference;       /* the plain twins instead of the fast kernels */
     qk_precision precision;
     int n_threads;        /* 0 = as OpenMP says */
@@ -304,7 +305,7 @@ typedef struct qk_plan {
 typedef struct qk_pass_result {
     size_t n_sequences, n_conditions;
     qk_score *scores;       /* [n_sequences][n_conditions]; n_tokens = 0 where skipped or not scored */
-    qk_receipt **receipts;  /* [n_conditions][n_edits of the condition] */
+    qk_receipt **receipts;  /* [n_sequences * n_conditions][n_edits of the condition]; zero where skipped */
 } qk_pass_result;
 
 /* What a pass would take, before any work. QK_E_BUDGET names the smallest budget that would do. */
