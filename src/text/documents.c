@@ -208,9 +208,11 @@ qk_status qk_documents_builtin(qk_documents *out, qk_error *err)
 {
     qk_document_set set = { 0 };
     for (size_t i = 0; i < qk_n_builtin_documents; i++) {
-        const qk_builtin_document *source = &qk_builtin_documents[i];
-        qk_status status = qk_document_set_add(&set, (qk_document_source){ source->id, source->category, source->text,
-                                                                           source->n_bytes, { "built-in", i + 1 } }, err);
+        const qk_builtin_document *built_in = &qk_builtin_documents[i];
+        qk_document_source source = { .id = built_in->id, .category = built_in->category, .n_bytes = built_in->n_bytes,
+                                      .place = { "built-in set", i + 1 } };
+        source.text = qk_strip(built_in->text, &source.n_bytes);
+        qk_status status = qk_document_set_add(&set, source, err);
         if (status) {
             qk_document_set_free(&set);
             return status;
