@@ -251,19 +251,17 @@ def rope(kind="default", theta=10000.0, **keys):
 
 
 MODELS = {
-    "mha": dict(kind="llama", dtype=torch.float32, num_key_value_heads=4, tie_word_embeddings=False,
-                num_hidden_layers=3),
+    "mha": dict(kind="llama", dtype=torch.float32, num_key_value_heads=4, tie_word_embeddings=False),
     "gqa": dict(kind="llama", dtype=torch.float32, head_dim=16, intermediate_size=64, spelling="v5"),
-    "qwen2": dict(kind="qwen2", dtype=torch.float32, intermediate_size=64, json={"sliding_window": 5},  # off: no effect
+    "qwen2": dict(kind="qwen2", intermediate_size=64, json={"sliding_window": 5},  # off: no effect
                   **rope(theta=1000000.0)),
     "qwen2-window": dict(kind="qwen2", use_sliding_window=True, sliding_window=5, max_window_layers=1, sites=ROTARY),
-    "qwen3": dict(kind="qwen3", dtype=torch.float32, head_dim=16, intermediate_size=64, spelling="v5",
-                  **rope(theta=1000000.0)),
+    "qwen3": dict(kind="qwen3", head_dim=16, intermediate_size=64, spelling="v5", **rope(theta=1000000.0)),
     "mistral": dict(kind="mistral", sliding_window=5, tie_word_embeddings=False),
     "biases": dict(kind="llama", attention_bias=True, mlp_bias=True),
     "f16": dict(kind="llama", dtype=torch.float16, sites=ROTARY),
     "sharded-bf16": dict(kind="llama", tie_word_embeddings=False, shards="30KB"),
-    "nope": dict(kind="llama_drope", dtype=torch.float32, softmax_scale=0.45),
+    "nope": dict(kind="llama_drope", softmax_scale=0.45),
     "qk-norm-nope": dict(kind="llama_drope", attention_type="qk_norm_nope"),
     "q-norm-nope": dict(kind="llama_drope", attention_type="q_norm_nope", sites=ROTARY + ("hook_q_normed",)),
     "k-norm-nope": dict(kind="llama_drope", attention_type="k_norm_nope", sites=ROTARY + ("hook_k_normed",)),
@@ -297,7 +295,7 @@ def seeded(text):
 @torch.no_grad()
 def fill_weights(model, config, random):
     """Seeded weights at scales where nothing is trivial: attention is neither flat nor one-hot, the logits spread, and
-    the slowest rotary pair of query head 0 and of the last key head is massive (two heads, so that scores stay sane)."""
+    the slowest rotary pair of query head 0 and of the last key head is massive (two heads: scores stay sane)."""
     head_dim = model.model.layers[0].self_attn.head_dim
     slow = [head_dim // 2 - 1, head_dim - 1]
     for name, p in sorted(model.named_parameters()):
