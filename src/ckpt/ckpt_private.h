@@ -91,6 +91,9 @@ qk_status qk_gguf_take(const uint8_t **out, qk_gguf_cursor *cursor, size_t n_byt
 qk_status qk_gguf_take_name(const char **out, qk_gguf_cursor *cursor, qk_arena *arena, const char *what, qk_error *err);
 qk_status qk_gguf_read_metadata(qk_ckpt *ckpt, qk_gguf_cursor *cursor, uint64_t n_pairs, qk_error *err);
 
+/* npy.c: the same from bytes at hand, which out->data points into. */
+qk_status qk_npy_parse(qk_tensor *out, const qk_map *map, const char *path, qk_error *err);
+
 /* ---- what `path` names */
 
 /* shards.c: the files that model.safetensors.index.json lists, checked against it. */
