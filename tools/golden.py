@@ -219,10 +219,9 @@ def record(folder, tokens, kinds=None, name="golden.safetensors", weights=None, 
     deviation = ((plain - sites["hook_logits"]).abs().max() / sites["hook_logits"].abs().max()).item()
     assert deviation < 1e-4, f"{folder}: untouched transformers in float32 is {deviation:.1e} away"
     kept = {k: v.to(torch.float32).contiguous() for k, v in sites.items() if kinds is None or k.split(".")[-1] in kinds}
-    metadata = {"precision": "float64 (rotary tables as transformers makes them, in float32), stored as F32",
-                "torch": torch.__version__, "transformers": transformers.__version__, "made_by": "tools/golden.py"}
-    if note:
-        metadata["note"] = note
+    # One key alone: safetensors writes several in an order that changes from run to run.
+    metadata = {"made": f"tools/golden.py, torch {torch.__version__}, transformers {transformers.__version__}; float64 "
+                        f"(rotary tables as transformers makes them, in float32), stored as F32{note and '; ' + note}"}
     save_file({"tokens": tokens, "loss": loss, **kept}, folder / name, metadata)
     (folder / name).chmod(0o644)
     return sites, loss.item(), deviation
