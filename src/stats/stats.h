@@ -1,7 +1,7 @@
 /* stats.h - estimates, intervals, tests, corrections.  Knows nothing of models; the unit of every sample is a document.
  *
- * A test that cannot be done honestly is not done: `refused` then says why in one line (static text) and the numbers are
- * NaN.  p-values are carried as log10 p, which is exact far below the smallest double. */
+ * A test that cannot be done honestly is not done: `refused` then says why in one line (static text) and the numbers
+ * are NaN.  p-values are carried as log10 p, which is exact far below the smallest double. */
 #ifndef QK_STATS_H
 #define QK_STATS_H
 
@@ -14,16 +14,20 @@ double qk_mean(const double *x, size_t n); /* NaN for n = 0 */
 double qk_sd(const double *x, size_t n, int ddof); /* NaN where n <= ddof; two passes */
 double qk_quantile(double *x, size_t n, double q); /* sorts x; linear interpolation (R type 7) */
 double qk_gini(double *x, size_t n);       /* sorts x; 2*sum(i*x_i)/(n*sum) - (n+1)/n, i from 1; 0 for all-zero */
-double qk_kurtosis(const double *x, size_t n); /* fourth standardised moment, not excess: 3 for a normal; NaN when constant */
+double qk_kurtosis(const double *x, size_t n); /* fourth standardised moment: 3 for a normal; NaN when constant */
 double qk_entropy(const double *x, size_t n);  /* of x/sum(x), divided by ln n */
 
 /* ---- distributions */
 
-double qk_log10_p_t(double t, double df);      /* log10 of the two-sided tail of Student's t; df > 0, may be fractional */
+double qk_log10_p_t(double t, double df);      /* log10 of the two-sided tail of Student's t; df > 0, any real */
 double qk_t_quantile(double p, double df);     /* t with P(T <= t) = p */
 double qk_log10_p_normal(double z);            /* two-sided */
 double qk_normal_quantile(double p);
-/* "p = 0.032", "p = 1.3e-90", "p < 1e-100000" for print; text[32] */
+/* P(T <= t) of the noncentral t, df >= 1, to about 1e-13 absolute. */
+double qk_noncentral_t_cdf(double t, double df, double delta);
+/* 95 % interval of delta given an observed t: the deltas that leave 2.5 % above and below it. */
+void qk_noncentral_t_interval(double *low, double *high, double t, double df);
+/* "p = 0.032", "p = 1.3e-90", "p = 10^-2872.3" below what a double holds, "p undefined" for NaN; text[32] */
 void qk_format_p(char text[32], double log10_p);
 
 /* ---- tests */
@@ -42,11 +46,17 @@ typedef struct qk_test {
     uint64_t n_permutations; /* permutation tests: how many were counted */
 } qk_test;
 
+/* Paired tests take y = NULL as zeros: a one-sample test.  Non-finite values are refused everywhere; "without variance"
+ * means none beyond rounding. */
+
 /* mean(x - y) against 0; refused for n < 2 or a difference without variance. */
 qk_test qk_test_paired_t(const double *x, const double *y, size_t n);
-/* Exact over all 2^n sign flips for n <= 20, else n_draws random ones (seeded; p = (1 + hits)/(1 + draws)). */
+/* Exact over all 2^n sign flips for n <= 40 (two sorted halves, not 2^n steps), else n_draws random ones (seeded;
+ * p = (1 + hits)/(1 + draws)).  The statistic is the mean difference. */
 qk_test qk_test_sign_flip(const double *x, const double *y, size_t n, uint64_t n_draws, uint64_t seed);
-qk_test qk_test_wilcoxon(const double *x, const double *y, size_t n); /* signed rank; exact for n <= 25 without ties */
+/* Signed rank, zeros dropped; W is the smaller rank sum.  Exact for n <= 50, ties and all, else normal, corrected for
+ * ties. */
+qk_test qk_test_wilcoxon(const double *x, const double *y, size_t n);
 /* Unequal variances; refused when either arm has n < 2 or both have no variance. */
 qk_test qk_test_welch(const double *x, size_t n_x, const double *y, size_t n_y);
 /* What the post did, for comparison only: t with ddof 1 over paired values where one arm may be constant, Cohen's d =
