@@ -55,10 +55,11 @@ static void files_become_documents_in_name_order(void **state)
     qk_documents set;
     put_text("b.txt", "Second.\n");
     put_text("a.txt", " First, with its spaces. \n");
-    put_text("c.jsonl", "{\"text\": \"Third\", \"id\": \"three\", \"category\": \"odd\", \"other\": [1, {\"x\": \"\\u0000\"}]}\n"
-                        "\n"
-                        "{\"text\": \"Fourth \\u00e9\\n\"}\r\n"
-                        "{\"id\": 17, \"category\": null, \"text\": \"Fifth\"}");
+    put_text("c.jsonl",
+             "{\"text\": \"Third\", \"id\": \"three\", \"category\": \"odd\", \"other\": [1, {\"x\": \"\\u0000\"}]}\n"
+             "\n"
+             "{\"text\": \"Fourth \\u00e9\\n\"}\r\n"
+             "{\"id\": 17, \"category\": null, \"text\": \"Fifth\"}");
     put_text(".hidden.txt", "never");
     put_text("notes.md", "never");
     assert_ok(load(&set, (qk_documents_options){ 0 }, err));
@@ -123,7 +124,8 @@ static const struct hostile {
     const char *split, *says;
 } hostiles[] = {
     { "x.txt", "good\nbad \xff here", 0, NULL, "x.txt:2: expected UTF-8, found byte 0xff at offset 9" },
-    { "x.txt", "\xff\xfeh\0i\0", 6, NULL, "x.txt:1: expected UTF-8, found byte 0xff at offset 0 (a UTF-16 byte order mark)" },
+    { "x.txt", "\xff\xfeh\0i\0", 6, NULL,
+      "x.txt:1: expected UTF-8, found byte 0xff at offset 0 (a UTF-16 byte order mark)" },
     { "x.txt", "cut \xe2\x82", 0, NULL, "x.txt:1: expected UTF-8, found byte 0xe2 at offset 4" },
     { "x.txt", "a\n--\nb\n--\n\xc0\xaf", 0, "--", "x.txt:5: expected UTF-8, found byte 0xc0 at offset 10" },
     { "x.txt", "a\nb\0c", 5, NULL, "x.txt:2: expected text, found a NUL byte at offset 3" },
@@ -135,22 +137,29 @@ static const struct hostile {
     { "x.txt", "a\n--\n\n--\nb", 0, "--", "x.txt:2: expected text between two separators, found none" },
     { "x.jsonl", "", 0, NULL, "x.jsonl:1: expected one JSON object a line, found none in 0 bytes" },
     { "x.jsonl", "\n \t\r\n", 0, NULL, "x.jsonl:1: expected one JSON object a line, found none in 5 bytes" },
-    { "x.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\"}", 0, NULL, "x.jsonl:2: document \"x.jsonl#2\": expected text, found nothing" },
-    { "x.jsonl", "{\"text\": \" \\n\", \"id\": \"w\"}", 0, NULL, "x.jsonl:1: document \"w\": expected text, found only white space" },
-    { "x.jsonl", "{\"text\": \"a\"}\n\n{\"title\": \"b\"}", 0, NULL, "x.jsonl:3: key \"text\": expected text, found nothing" },
+    { "x.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\"}", 0, NULL,
+      "x.jsonl:2: document \"x.jsonl#2\": expected text, found nothing" },
+    { "x.jsonl", "{\"text\": \" \\n\", \"id\": \"w\"}", 0, NULL,
+      "x.jsonl:1: document \"w\": expected text, found only white space" },
+    { "x.jsonl", "{\"text\": \"a\"}\n\n{\"title\": \"b\"}", 0, NULL,
+      "x.jsonl:3: key \"text\": expected text, found nothing" },
     { "x.jsonl", "{\"text\": 5}", 0, NULL, "x.jsonl:1: key \"text\": expected text, found an integer" },
     { "x.jsonl", "{\"text\": null}", 0, NULL, "x.jsonl:1: key \"text\": expected text, found null" },
-    { "x.jsonl", "{\"text\": \"a\\u0000b\"}", 0, NULL, "x.jsonl:1: key \"text\": expected text, found a NUL character in it" },
+    { "x.jsonl", "{\"text\": \"a\\u0000b\"}", 0, NULL,
+      "x.jsonl:1: key \"text\": expected text, found a NUL character in it" },
     { "x.jsonl", "{\"text\": \"a\", \"id\": {}}", 0, NULL, "x.jsonl:1: key \"id\": expected text, found an object" },
-    { "x.jsonl", "{\"text\": \"a\", \"id\": \"\"}", 0, NULL, "x.jsonl:1: key \"id\": expected text, found an empty one" },
-    { "x.jsonl", "{\"text\": \"a\", \"category\": [1]}", 0, NULL, "x.jsonl:1: key \"category\": expected text, found an array" },
+    { "x.jsonl", "{\"text\": \"a\", \"id\": \"\"}", 0, NULL,
+      "x.jsonl:1: key \"id\": expected text, found an empty one" },
+    { "x.jsonl", "{\"text\": \"a\", \"category\": [1]}", 0, NULL,
+      "x.jsonl:1: key \"category\": expected text, found an array" },
     { "x.jsonl", "[\"text\"]", 0, NULL, "x.jsonl:1: expected a JSON object, found an array" },
     { "x.jsonl", "\"text\"", 0, NULL, "x.jsonl:1: expected a JSON object, found at column" },
     { "x.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"", 0, NULL, "x.jsonl:2: expected a JSON object, found at column" },
     { "x.jsonl", "{\"text\": \"a\"} {\"text\": \"b\"}", 0, NULL, "x.jsonl:1: expected a JSON object, found at column" },
     { "x.jsonl", "{\"text\": \"a\", \"text\": \"b\"}", 0, NULL, "x.jsonl:1: expected a JSON object, found at column" },
     { "x.jsonl", "{\"text\": \"\\ud800\"}", 0, NULL, "x.jsonl:1: expected a JSON object, found at column" },
-    { "x.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xff\"}", 0, NULL, "x.jsonl:2: expected UTF-8, found byte 0xff at offset 24" },
+    { "x.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xff\"}", 0, NULL,
+      "x.jsonl:2: expected UTF-8, found byte 0xff at offset 24" },
     { "x.jsonl", "{\"text\": \"a\"}\n\0", 15, NULL, "x.jsonl:2: expected text, found a NUL byte at offset 14" },
     { "x.jsonl", "{\"text\": \"a\", \"id\": \"i\"}\n{\"text\": \"b\", \"id\": \"i\"}", 0, NULL,
       "x.jsonl:2: document id \"i\": expected once in a set, found also at " },
@@ -181,8 +190,8 @@ static void an_id_may_not_come_twice_from_two_files(void **state)
     put_text("b.jsonl", "{\"text\": \"b\"}\n{\"text\": \"c\", \"id\": \"a.txt\"}\n");
     assert_int_equal(load(&set, (qk_documents_options){ 0 }, &err), QK_E_FORMAT);
     char expected[200];
-    snprintf(expected, sizeof expected, "%s/b.jsonl:2: document id \"a.txt\": expected once in a set, found also at %s/a.txt:1",
-             folder, folder);
+    snprintf(expected, sizeof expected,
+             "%s/b.jsonl:2: document id \"a.txt\": expected once in a set, found also at %s/a.txt:1", folder, folder);
     assert_string_equal(err.message, expected);
 }
 

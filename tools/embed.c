@@ -46,7 +46,8 @@ int main(int n, char **words)
     FILE *out = fopen(words[1], "wb");
     if (!out) fail("cannot write", words[1]);
     fputs("/* Written by tools/embed.c from src/text/builtin. */\n#include \"text/documents_set.h\"\n\n"
-          "const qk_builtin_document qk_builtin_documents[] = {\n", out);
+          "const qk_builtin_document qk_builtin_documents[] = {\n",
+          out);
     for (int i = 2; i < n; i++) write_document(out, words[i]);
     fprintf(out, "};\nconst size_t qk_n_builtin_documents = %d;\n", n - 2);
     if (ferror(out) || fclose(out) != 0) fail("cannot write", words[1]);

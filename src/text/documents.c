@@ -6,8 +6,8 @@
 
 static bool is_white_space(uint32_t c)
 {
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 const char *qk_strip(const char *text, size_t *n_bytes)
@@ -145,7 +145,10 @@ qk_status qk_document_set_add(qk_document_set *set, qk_document_source source, q
     return QK_OK;
 }
 
-typedef struct id_row { const char *id; size_t index; } id_row;
+typedef struct id_row {
+    const char *id;
+    size_t index;
+} id_row;
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -165,8 +168,9 @@ static qk_status refuse_duplicates(const qk_document_set *set, qk_error *err)
     for (size_t i = 1; i < n && !status; i++) {
         const qk_place *first = &set->places[rows[i - 1].index], *second = &set->places[rows[i].index];
         if (strcmp(rows[i - 1].id, rows[i].id) == 0)
-            status = qk_fail(err, QK_E_FORMAT, "%s:%zu: document id \"%.80s\": expected once in a set, found also at %s:%zu",
-                             second->path, second->line, rows[i].id, first->path, first->line);
+            status =
+                qk_fail(err, QK_E_FORMAT, "%s:%zu: document id \"%.80s\": expected once in a set, found also at %s:%zu",
+                        second->path, second->line, rows[i].id, first->path, first->line);
     }
     free(rows);
     return status;
@@ -175,7 +179,8 @@ static qk_status refuse_duplicates(const qk_document_set *set, qk_error *err)
 qk_status qk_document_set_finish(qk_documents *out, qk_document_set *set, qk_error *err)
 {
     qk_status status = QK_OK;
-    if (set->documents.n == 0) status = qk_fail(err, QK_E_FORMAT, "document set: expected at least one document, found none");
+    if (set->documents.n == 0)
+        status = qk_fail(err, QK_E_FORMAT, "document set: expected at least one document, found none");
     if (!status) status = refuse_duplicates(set, err);
     if (!status) {
         qk_sha256 hash;
@@ -209,7 +214,9 @@ qk_status qk_documents_builtin(qk_documents *out, qk_error *err)
     qk_document_set set = { 0 };
     for (size_t i = 0; i < qk_n_builtin_documents; i++) {
         const qk_builtin_document *built_in = &qk_builtin_documents[i];
-        qk_document_source source = { .id = built_in->id, .category = built_in->category, .n_bytes = built_in->n_bytes,
+        qk_document_source source = { .id = built_in->id,
+                                      .category = built_in->category,
+                                      .n_bytes = built_in->n_bytes,
                                       .place = { "built-in set", i + 1 } };
         source.text = qk_strip(built_in->text, &source.n_bytes);
         qk_status status = qk_document_set_add(&set, source, err);

@@ -52,7 +52,10 @@ static size_t line_of(const qk_map *file, size_t offset)
 }
 
 /* Where the text begins: behind a byte order mark, which belongs to the file and not to the text. */
-static size_t text_start(const qk_map *file) { return file->size >= 3 && memcmp(file->data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; }
+static size_t text_start(const qk_map *file)
+{
+    return file->size >= 3 && memcmp(file->data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
 
 /* UTF-8 without NUL: a document is a C string too. */
 static qk_status check_bytes(const char *path, const qk_map *file, size_t from, size_t n_bytes, qk_error *err)
@@ -74,7 +77,8 @@ static qk_status check_bytes(const char *path, const qk_map *file, size_t from, 
 
 /* ---- .txt */
 
-static qk_status add_numbered(document_loader *loader, qk_document_source source, const char *path, size_t number, qk_error *err)
+static qk_status add_numbered(document_loader *loader, qk_document_source source, const char *path, size_t number,
+                              qk_error *err)
 {
     size_t capacity = strlen(path) + 24;
     char *id = malloc(capacity);
@@ -91,8 +95,9 @@ static qk_status read_whole(document_loader *loader, const char *path, const qk_
     size_t from = text_start(file), n_bytes = file->size - from;
     qk_status status = check_bytes(path, file, from, n_bytes, err);
     if (status) return status;
-    return qk_document_set_add(&loader->set, (qk_document_source){ name_of(path), NULL, (const char *)file->data + from,
-                                                                   n_bytes, { path, 1 } }, err);
+    return qk_document_set_add(
+        &loader->set,
+        (qk_document_source){ name_of(path), NULL, (const char *)file->data + from, n_bytes, { path, 1 } }, err);
 }
 
 /* Pieces between separators.  An empty piece is only refused once text follows it: at the ends it is what a leading or
@@ -116,7 +121,8 @@ static qk_status read_text(document_loader *loader, const char *path, const qk_m
         if (n_text == 0) {
             if (n_found > 0 && empty_line == 0) empty_line = line;
         } else if (empty_line > 0) {
-            return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected text between two separators, found none", path, empty_line);
+            return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected text between two separators, found none", path,
+                           empty_line);
         } else {
             qk_document_source source = { NULL, NULL, text, n_text, { path, line } };
             status = add_numbered(loader, source, path, ++n_found, err);
@@ -125,7 +131,8 @@ static qk_status read_text(document_loader *loader, const char *path, const qk_m
         from += n_bytes + loader->n_split;
     }
     if (n_found == 0)
-        return qk_fail(err, QK_E_FORMAT, "%s:1: expected text between separators, found none in %zu bytes", path, file->size);
+        return qk_fail(err, QK_E_FORMAT, "%s:1: expected text between separators, found none in %zu bytes", path,
+                       file->size);
     return QK_OK;
 }
 
@@ -133,9 +140,10 @@ static qk_status read_text(document_loader *loader, const char *path, const qk_m
 
 static const char *kind_of(const json_t *value)
 {
-    static const char *const names[] = { [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "text",
-                                         [JSON_INTEGER] = "an integer", [JSON_REAL] = "a number", [JSON_TRUE] = "true",
-                                         [JSON_FALSE] = "false", [JSON_NULL] = "null" };
+    static const char *const names[] = {
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "text", [JSON_INTEGER] = "an integer",
+        [JSON_REAL] = "a number",    [JSON_TRUE] = "true",      [JSON_FALSE] = "false", [JSON_NULL] = "null"
+    };
     return value ? names[json_typeof(value)] : "nothing";
 }
 
@@ -164,7 +172,8 @@ static qk_status string_member(const char **out, size_t *n_bytes, const json_t *
 static qk_status add_object(document_loader *loader, const json_t *object, qk_place place, qk_error *err)
 {
     if (!json_is_object(object))
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected a JSON object, found %s", place.path, place.line, kind_of(object));
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected a JSON object, found %s", place.path, place.line,
+                       kind_of(object));
     qk_document_source source = { .place = place };
     size_t n_id, n_category;
     qk_status status = string_member(&source.text, &source.n_bytes, object, "text", false, place, err);
@@ -179,7 +188,8 @@ static qk_status add_object(document_loader *loader, const json_t *object, qk_pl
         status = string_member(&source.id, &n_id, object, "id", true, place, err);
         if (status) return status;
         if (source.id && n_id == 0)
-            return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"id\": expected text, found an empty one", place.path, place.line);
+            return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"id\": expected text, found an empty one", place.path,
+                           place.line);
     }
     if (!source.id) return add_numbered(loader, source, place.path, place.line, err);
     return qk_document_set_add(&loader->set, source, err);
@@ -214,7 +224,8 @@ static qk_status read_lines(document_loader *loader, const char *path, const qk_
         if (status) return status;
     }
     if (loader->set.documents.n == before && !qk_document_set_full(&loader->set))
-        return qk_fail(err, QK_E_FORMAT, "%s:1: expected one JSON object a line, found none in %zu bytes", path, file->size);
+        return qk_fail(err, QK_E_FORMAT, "%s:1: expected one JSON object a line, found none in %zu bytes", path,
+                       file->size);
     return QK_OK;
 }
 
@@ -229,15 +240,22 @@ static qk_status load_file(document_loader *loader, const char *path, qk_error *
     if (read)
         status = read(loader, path, &file, err);
     else
-        status = qk_fail(err, QK_E_ARGUMENT, "%s: expected a .txt or .jsonl file or a folder, found another ending", path);
+        status =
+            qk_fail(err, QK_E_ARGUMENT, "%s: expected a .txt or .jsonl file or a folder, found another ending", path);
     qk_map_close(&file);
     return status;
 }
 
-static int wanted_entry(const struct dirent *entry) { return entry->d_name[0] != '.' && reader_of(entry->d_name) != NULL; }
+static int wanted_entry(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && reader_of(entry->d_name) != NULL;
+}
 
 /* Byte order: alphasort would follow the host's locale. */
-static int compare_entries(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int compare_entries(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
 static qk_status load_folder(document_loader *loader, const char *folder, qk_error *err)
 {
@@ -245,7 +263,8 @@ static qk_status load_folder(document_loader *loader, const char *folder, qk_err
     qk_status status = QK_OK;
     int n = scandir(folder, &entries, wanted_entry, compare_entries);
     if (n < 0) return qk_fail(err, QK_E_IO, "%s: cannot read the folder: %s", folder, strerror(errno));
-    if (n == 0) status = qk_fail(err, QK_E_FORMAT, "%s: expected .txt or .jsonl files in the folder, found none", folder);
+    if (n == 0)
+        status = qk_fail(err, QK_E_FORMAT, "%s: expected .txt or .jsonl files in the folder, found none", folder);
     for (int i = 0; i < n && !status && !qk_document_set_full(&loader->set); i++) {
         char *joined = qk_path_join(folder, entries[i]->d_name);
         const char *path = joined ? qk_arena_copy(&loader->names, joined, strlen(joined)) : NULL;

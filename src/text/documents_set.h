@@ -13,7 +13,7 @@ typedef struct qk_place {
 typedef struct qk_document_set {
     qk_documents documents;
     size_t capacity, limit; /* limit 0 = none */
-    qk_place *places;       /* [capacity], beside documents.items */
+    qk_place *places; /* [capacity], beside documents.items */
 } qk_document_set; /* {0} is an empty one */
 
 /* What a document is made of; all borrowed, category NULL where not told.  Valid UTF-8. */
@@ -26,7 +26,7 @@ typedef struct qk_document_source {
 bool qk_document_set_full(const qk_document_set *set);
 /* Copies `source` and fills in hash and `repetitive`; text without a printing character is refused. */
 qk_status qk_document_set_add(qk_document_set *set, qk_document_source source, qk_error *err);
-/* Refuses an empty set and a duplicate id, hashes the set and hands it over; `set` is empty afterwards, also on failure. */
+/* Refuses an empty set and a duplicate id, hashes the set and hands it over; `set` is empty afterwards in any case. */
 qk_status qk_document_set_finish(qk_documents *out, qk_document_set *set, qk_error *err);
 void qk_document_set_free(qk_document_set *set);
 
