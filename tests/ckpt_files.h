@@ -46,7 +46,7 @@ static char test_folder[64];
 
 static inline const char *in_folder(const char *name)
 {
-    static char paths[4][256];
+    static char paths[4][1024];
     static int next;
     if (!test_folder[0]) {
         strcpy(test_folder, "/tmp/qk_ckpt_XXXXXX");
@@ -85,7 +85,7 @@ static inline int remove_test_folder(void **state)
 static inline const char *save(bytes *b, const char *name)
 {
     const char *path = in_folder(name);
-    char folder[256];
+    char folder[1024];
     snprintf(folder, sizeof folder, "%s", path);
     *strrchr(folder, '/') = '\0';
     assert_ok(qk_make_folders(folder, err));
@@ -112,6 +112,13 @@ static inline bytes safetensors(const char *header, size_t n_data)
     for (size_t i = 0; i < n_data; i++) put_int(&b, i, 1);
     return b;
 }
+
+/* Four tensors: a [2, 1], b [3], a scalar and an empty one; 15 bytes of data. */
+#define SMALL_HEADER \
+    "{\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]},\"__metadata__\":{\"format\":\"pt\"}," \
+    "\"a\":{\"dtype\":\"I32\",\"shape\":[2,1],\"data_offsets\":[0,8]}," \
+    "\"scalar\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[14,15]}," \
+    "\"empty\":{\"dtype\":\"F32\",\"shape\":[0,9223372036854775807],\"data_offsets\":[8,8]}}  "
 
 /* ---- GGUF */
 
@@ -147,7 +154,8 @@ static inline void put_key_array(bytes *b, const char *key, uint32_t element, ui
 }
 
 /* Two axes, fastest first as in the file. */
-static inline void put_info(bytes *b, const char *name, uint64_t fastest, uint64_t slowest, uint32_t type, uint64_t offset)
+static inline void put_info(bytes *b, const char *name, uint64_t fastest, uint64_t slowest, uint32_t type,
+                            uint64_t offset)
 {
     put_string(b, name);
     put_int(b, 2, 4);
@@ -158,6 +166,49 @@ static inline void put_info(bytes *b, const char *name, uint64_t fastest, uint64
 }
 
 static inline void pad_to(bytes *b, size_t alignment) { put_zeros(b, (alignment - b->n % alignment) % alignment); }
+
+/* Every kind of value; a Q8_0, an F32, a BF16 tensor; alignment 64. */
+static inline bytes small_gguf(uint32_t version)
+{
+    bytes b = gguf(3, 12);
+    b.p[4] = (uint8_t)version;
+    put_key(&b, "general.architecture", G_STRING);
+    put_string(&b, "llama");
+    put_key(&b, "general.alignment", G_U32);
+    put_int(&b, 64, 4);
+    put_key(&b, "i8", G_I8);
+    put_int(&b, 0xFE, 1);
+    put_key(&b, "u16", G_U16);
+    put_int(&b, 65535, 2);
+    put_key(&b, "i32", G_I32);
+    put_int(&b, (uint32_t)-7, 4);
+    put_key(&b, "u64", G_U64);
+    put_int(&b, UINT64_MAX, 8);
+    put_key(&b, "f32", G_F32);
+    put_f32(&b, 0.5f);
+    put_key(&b, "yes", G_BOOL);
+    put_int(&b, 1, 1);
+    put_key_array(&b, "tokens", G_STRING, 3);
+    put_string(&b, "one");
+    put_string(&b, "");
+    put_string(&b, "three");
+    put_key_array(&b, "scores", G_F32, 2);
+    put_f32(&b, -1.5f);
+    put_f32(&b, 2.5f);
+    put_key_array(&b, "types", G_I32, 2);
+    put_int(&b, 6, 4);
+    put_int(&b, (uint32_t)-1, 4);
+    put_key_array(&b, "none", G_U8, 0);
+    put_info(&b, "q", 32, 2, T_Q8_0, 0);
+    put_info(&b, "f", 2, 3, T_F32, 128);
+    put_info(&b, "h", 1, 1, T_BF16, 192);
+    pad_to(&b, 64);
+    put_zeros(&b, 128);
+    for (int i = 0; i < 6; i++) put_f32(&b, (float)i);
+    pad_to(&b, 64);
+    put_int(&b, 0x3F80, 2);
+    return b;
+}
 
 /* ---- llama2.c: the header, then n_floats values 0, 1, 2, ... */
 
@@ -175,6 +226,26 @@ static inline bytes llama2c(int version, const int32_t fields[7], int shared, si
     }
     for (size_t i = 0; i < n_floats; i++) put_f32(&b, (float)i);
     return b;
+}
+
+/* ---- reading back */
+
+static inline float f32_at(const qk_tensor *tensor, size_t i)
+{
+    float value;
+    memcpy(&value, tensor->data + 4 * i, sizeof value);
+    return value;
+}
+
+static inline const qk_tensor *find(const qk_ckpt *ckpt, const char *name, int n_dims, uint64_t rows, uint64_t columns)
+{
+    const qk_tensor *tensor = qk_ckpt_find(ckpt, name);
+    if (!tensor) fail_msg("%s: not found", name);
+    assert_string_equal(tensor->name, name);
+    assert_int_equal(tensor->n_dims, n_dims);
+    if (n_dims == 2) assert_int_equal(tensor->shape[0], rows);
+    assert_int_equal(tensor->shape[n_dims - 1], columns);
+    return tensor;
 }
 
 #endif

@@ -1,34 +1,10 @@
 /* test_ckpt.c - good files of every format, read back; what a path may name. */
 #include "ckpt_files.h"
 
-static float f32_at(const qk_tensor *tensor, size_t i)
-{
-    float value;
-    memcpy(&value, tensor->data + 4 * i, sizeof value);
-    return value;
-}
-
-static const qk_tensor *find(const qk_ckpt *ckpt, const char *name, int n_dims, uint64_t rows, uint64_t columns)
-{
-    const qk_tensor *tensor = qk_ckpt_find(ckpt, name);
-    if (!tensor) fail_msg("%s: not found", name);
-    assert_string_equal(tensor->name, name);
-    assert_int_equal(tensor->n_dims, n_dims);
-    if (n_dims == 2) assert_int_equal(tensor->shape[0], rows);
-    assert_int_equal(tensor->shape[n_dims - 1], columns);
-    return tensor;
-}
-
-static const char small_header[] =
-    "{\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]},\"__metadata__\":{\"format\":\"pt\"},"
-    "\"a\":{\"dtype\":\"I32\",\"shape\":[2,1],\"data_offsets\":[0,8]},"
-    "\"scalar\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[14,15]},"
-    "\"empty\":{\"dtype\":\"F32\",\"shape\":[0,9223372036854775807],\"data_offsets\":[8,8]}}  ";
-
 static void safetensors_reads(void **state)
 {
     (void)state;
-    bytes b = safetensors(small_header, 15);
+    bytes b = safetensors(SMALL_HEADER, 15);
     const char *path = save(&b, "one/any.name");
     qk_ckpt *ckpt = NULL;
     assert_ok(qk_ckpt_open(&ckpt, path, NULL, err));
@@ -41,7 +17,8 @@ static void safetensors_reads(void **state)
     assert_null(qk_ckpt_at(ckpt, 4));
     assert_null(qk_ckpt_find(ckpt, "c"));
     assert_int_equal(qk_ckpt_bytes(ckpt), 15);
-    const qk_tensor *a = find(ckpt, "a", 2, 2, 1), *tail = find(ckpt, "b", 1, 0, 3), *scalar = qk_ckpt_find(ckpt, "scalar");
+    const qk_tensor *a = find(ckpt, "a", 2, 2, 1), *tail = find(ckpt, "b", 1, 0, 3);
+    const qk_tensor *scalar = qk_ckpt_find(ckpt, "scalar");
     assert_int_equal(a->dtype, QK_DTYPE_I32);
     assert_int_equal(a->data[7], 7);
     assert_int_equal(tail->dtype, QK_DTYPE_BF16);
@@ -66,9 +43,11 @@ static void safetensors_reads(void **state)
 
 static void make_shards(const char *weight_map)
 {
-    bytes b = safetensors("{\"x\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"__metadata__\":{\"a\":\"1\"}}", 4);
+    bytes b = safetensors("{\"x\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
+                          "\"__metadata__\":{\"a\":\"1\"}}", 4);
     save(&b, "shards/model-00001-of-00002.safetensors");
-    b = safetensors("{\"y\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"__metadata__\":{\"b\":\"2\"}}", 2);
+    b = safetensors("{\"y\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"__metadata__\":{\"b\":\"2\"}}",
+                    2);
     save(&b, "shards/model-00002-of-00002.safetensors");
     char index[512];
     snprintf(index, sizeof index, "{\"metadata\":{\"total_size\":6},\"weight_map\":{%s}}", weight_map);
@@ -95,9 +74,12 @@ static void shards_must_agree_with_their_index(void **state)
 {
     (void)state;
     static const struct { const char *weight_map, *expected; } rows[] = {
-        { "\"x\":\"model-00001-of-00002.safetensors\",\"y\":\"model-00001-of-00002.safetensors\"", "\"y\": expected in" },
-        { "\"x\":\"model-00002-of-00002.safetensors\",\"y\":\"model-00002-of-00002.safetensors\"", "\"x\": expected in" },
-        { "\"x\":\"model-00001-of-00002.safetensors\",\"z\":\"model-00002-of-00002.safetensors\"", "\"y\": not in the weight_map" },
+        { "\"x\":\"model-00001-of-00002.safetensors\",\"y\":\"model-00001-of-00002.safetensors\"",
+         "\"y\": expected in" },
+        { "\"x\":\"model-00002-of-00002.safetensors\",\"y\":\"model-00002-of-00002.safetensors\"",
+         "\"x\": expected in" },
+        { "\"x\":\"model-00001-of-00002.safetensors\",\"z\":\"model-00002-of-00002.safetensors\"",
+         "\"y\": not in the weight_map" },
         { "\"x\":\"model-00001-of-00002.safetensors\"", NULL },
         { "\"x\":\"model-00009-of-00002.safetensors\"", "model-00009-of-00002.safetensors" },
         { "\"x\":\"../model-00001-of-00002.safetensors\"", "\"x\": expected the name of a file" },
@@ -117,49 +99,6 @@ static void shards_must_agree_with_their_index(void **state)
         assert_int_not_equal(status, QK_OK);
         if (!strstr(err.message, rows[i].expected)) fail_msg("row %zu: %s", i, err.message);
     }
-}
-
-/* Every kind of value; a Q8_0, an F32, a BF16 tensor; alignment 64. */
-static bytes small_gguf(uint32_t version)
-{
-    bytes b = gguf(3, 12);
-    b.p[4] = (uint8_t)version;
-    put_key(&b, "general.architecture", G_STRING);
-    put_string(&b, "llama");
-    put_key(&b, "general.alignment", G_U32);
-    put_int(&b, 64, 4);
-    put_key(&b, "i8", G_I8);
-    put_int(&b, 0xFE, 1);
-    put_key(&b, "u16", G_U16);
-    put_int(&b, 65535, 2);
-    put_key(&b, "i32", G_I32);
-    put_int(&b, (uint32_t)-7, 4);
-    put_key(&b, "u64", G_U64);
-    put_int(&b, UINT64_MAX, 8);
-    put_key(&b, "f32", G_F32);
-    put_f32(&b, 0.5f);
-    put_key(&b, "yes", G_BOOL);
-    put_int(&b, 1, 1);
-    put_key_array(&b, "tokens", G_STRING, 3);
-    put_string(&b, "one");
-    put_string(&b, "");
-    put_string(&b, "three");
-    put_key_array(&b, "scores", G_F32, 2);
-    put_f32(&b, -1.5f);
-    put_f32(&b, 2.5f);
-    put_key_array(&b, "types", G_I32, 2);
-    put_int(&b, 6, 4);
-    put_int(&b, (uint32_t)-1, 4);
-    put_key_array(&b, "none", G_U8, 0);
-    put_info(&b, "q", 32, 2, T_Q8_0, 0);
-    put_info(&b, "f", 2, 3, T_F32, 128);
-    put_info(&b, "h", 1, 1, T_BF16, 192);
-    pad_to(&b, 64);
-    put_zeros(&b, 128);
-    for (int i = 0; i < 6; i++) put_f32(&b, (float)i);
-    pad_to(&b, 64);
-    put_int(&b, 0x3F80, 2);
-    return b;
 }
 
 static void gguf_reads(void **state)
@@ -230,7 +169,8 @@ static void llama2c_reads(void **state)
 {
     (void)state;
     int32_t fields[7] = { DIM, HIDDEN, LAYERS, 2, 1, VOCAB, CONTEXT };
-    static const struct { int version; bool tied; size_t n_skipped; float embedding, down_1, up_1, norm, output; } rows[] = {
+    static const struct { int version; bool tied; size_t n_skipped; float embedding, down_1, up_1, norm,
+                         output; } rows[] = {
         { 0, true, CONTEXT * 2, 0, 196, 244, 268, -1 }, /* the first entry of a tensor is its place among all floats */
         { 0, false, CONTEXT * 2, 0, 196, 244, 268, 282 },
         { 1, true, 0, 20, 200, 248, 16, -1 },
@@ -239,12 +179,14 @@ static void llama2c_reads(void **state)
     assert_int_equal(FLOATS, 272);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         fields[5] = rows[i].version == 0 && !rows[i].tied ? -VOCAB : VOCAB;
-        bytes b = llama2c(rows[i].version, fields, rows[i].tied, FLOATS + rows[i].n_skipped + (rows[i].tied ? 0 : VOCAB * DIM));
+        bytes b = llama2c(rows[i].version, fields, rows[i].tied,
+                          FLOATS + rows[i].n_skipped + (rows[i].tied ? 0 : VOCAB * DIM));
         qk_ckpt *ckpt = NULL;
         assert_ok(qk_ckpt_open(&ckpt, save(&b, "model.bin"), NULL, err));
         const qk_llama2c *h = qk_ckpt_llama2c(ckpt);
-        assert_true(h->version == rows[i].version && h->tied == rows[i].tied && h->n_vocab == VOCAB && h->n_kv_heads == 1);
-        assert_true(h->d_model == DIM && h->d_ffn == HIDDEN && h->n_layers == LAYERS && h->n_heads == 2 && h->n_context == 5);
+        assert_true(h->version == rows[i].version && h->tied == rows[i].tied);
+        assert_true(h->d_model == DIM && h->d_ffn == HIDDEN && h->n_layers == LAYERS && h->n_vocab == VOCAB);
+        assert_true(h->n_heads == 2 && h->n_kv_heads == 1 && h->n_context == CONTEXT);
         assert_true(f32_at(find(ckpt, "token_embd.weight", 2, VOCAB, DIM), 0) == rows[i].embedding);
         assert_true(f32_at(find(ckpt, "blk.1.ffn_down.weight", 2, DIM, HIDDEN), 0) == rows[i].down_1);
         assert_true(f32_at(find(ckpt, "blk.1.ffn_up.weight", 2, HIDDEN, DIM), 0) == rows[i].up_1);
@@ -258,146 +200,159 @@ static void llama2c_reads(void **state)
     }
 }
 
-static const float numbers[6] = { 0, -1.5f, 2, 3, 4, 1e30f };
-
-static void safetensors_written_reads_back(void **state)
+/* What a path may name. */
+static void paths(void **state)
 {
     (void)state;
-    const qk_tensor_out tensors[] = {
-        { "w", QK_DTYPE_F32, 2, { 2, 3 }, numbers },
-        { "half \"quoted\" \xc3\xa9", QK_DTYPE_BF16, 1, { 3 }, numbers },
-        { "nothing", QK_DTYPE_F16, 2, { 0, 7 }, NULL },
-        { "scalar", QK_DTYPE_F32, 0, { 0 }, &numbers[5] },
+    static const char one[] = "{\"x\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}";
+    static const char repository[] = "hub/models--org--name";
+    static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
+    char at[256];
+    bytes b = safetensors(one, 4);
+    char link_name[256], target[256], hash[65];
+    qk_sha256_of(hash, b.p, b.n);
+    snprintf(at, sizeof at, "%s/blobs/%s", repository, hash);
+    save(&b, at);
+    snprintf(at, sizeof at, "%s/snapshots/%s/config.json", repository, commit);
+    save_text("{}", at);
+    snprintf(link_name, sizeof link_name, "%s/snapshots/%s/model.safetensors", repository, commit);
+    snprintf(target, sizeof target, "../../blobs/%s", hash);
+    assert_int_equal(symlink(target, in_folder(link_name)), 0);
+    snprintf(at, sizeof at, "%s/refs/main", repository);
+    save_text("0123456789abcdef0123456789abcdef01234567\n", at);
+    snprintf(at, sizeof at, "%s/refs/refs/pr/1", repository);
+    save_text("feedfacefeedfacefeedfacefeedfacefeedface", at);
+    snprintf(at, sizeof at, "%s/refs/evil", repository);
+    save_text("../../..", at);
+    static const struct { const char *name; qk_status status; const char *expected; } rows[] = {
+        { "org/name", QK_OK, "/snapshots/0123456789abcdef0123456789abcdef01234567" },
+        { "org/name@main", QK_OK, "/snapshots/0123456789abcdef0123456789abcdef01234567" },
+        { "org/name@0123456789abcdef0123456789abcdef01234567", QK_OK, "/snapshots/0123456789abcdef01" },
+        { "org/name@v2", QK_E_IO, "revision v2" },
+        { "org/name@refs/pr/1", QK_E_IO, "feedface" }, /* the reference is there, the snapshot is not */
+        { "org/name@evil", QK_E_FORMAT, "refs/evil" },
+        { "org/name@../../x", QK_E_IO, "org/name@../../x" },
+        { "org/other", QK_E_IO, "models--org--other" },
+        { "../name", QK_E_IO, "../name: no such file or folder" },
+        { "a/b/c", QK_E_IO, "a/b/c: no such file or folder" },
+        { "", QK_E_IO, "no such file or folder" },
     };
-    static const char *const metadata[] = { "format", "pt", "site", "hook_q" };
-    const char *path = in_folder("written.safetensors");
-    qk_ckpt *ckpt = NULL;
-    for (int streaming = 0; streaming < 2; streaming++) {
-        if (streaming) {
-            qk_safetensors_writer *writer = NULL;
-            assert_ok(qk_safetensors_start(&writer, path, tensors, 4, metadata, 2, err));
-            assert_ok(qk_safetensors_append(writer, numbers, 20, err)); /* in uneven pieces */
-            assert_ok(qk_safetensors_append(writer, numbers + 5, 4, err));
-            assert_ok(qk_safetensors_append(writer, numbers, 6, err));
-            assert_ok(qk_safetensors_append(writer, numbers + 5, 4, err));
-            assert_ok(qk_safetensors_finish(writer, err));
-        } else {
-            assert_ok(qk_safetensors_write(path, tensors, 4, metadata, 2, err));
-        }
-        assert_ok(qk_ckpt_open_safetensors(&ckpt, path, err));
-        const qk_tensor *w = find(ckpt, "w", 2, 2, 3);
-        assert_memory_equal(w->data, numbers, sizeof numbers);
-        assert_int_equal((uintptr_t)w->data % 8, 0);
-        assert_int_equal(find(ckpt, tensors[1].name, 1, 0, 3)->dtype, QK_DTYPE_BF16);
-        assert_int_equal(find(ckpt, "nothing", 2, 0, 7)->n_bytes, 0);
-        assert_true(f32_at(qk_ckpt_find(ckpt, "scalar"), 0) == 1e30f);
-        assert_int_equal(json_object_size(qk_ckpt_metadata(ckpt)), 2);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        qk_ckpt *ckpt = NULL;
+        qk_error why = { QK_OK, "" };
+        qk_status status = qk_ckpt_open(&ckpt, rows[i].name, in_folder("hub"), &why);
+        if (status != rows[i].status) fail_msg("row %zu: status %d: %s", i, status, why.message);
+        const char *text = status ? why.message : qk_ckpt_folder(ckpt);
+        if (!strstr(text, rows[i].expected)) fail_msg("row %zu: %s", i, text);
         qk_ckpt_close(ckpt);
-        unlink(path);
     }
+    qk_ckpt *ckpt = NULL;
+    assert_int_equal(qk_ckpt_open(&ckpt, "org/name", NULL, NULL), QK_E_IO);
 }
 
-static int entries_in(const char *folder)
-{
-    DIR *entries = opendir(folder);
-    int n = -2;
-    while (readdir(entries)) n++;
-    closedir(entries);
-    return n;
-}
-
-static void a_failed_write_leaves_nothing(void **state)
+/* A folder without what is needed says what was looked for. */
+static void folders(void **state)
 {
     (void)state;
-    assert_ok(qk_make_folders(in_folder("out"), err));
-    const char *path = in_folder("out/a.safetensors");
-    qk_tensor_out two[] = { { "w", QK_DTYPE_F32, 1, { 3 }, numbers }, { "w", QK_DTYPE_F32, 1, { 3 }, numbers } };
+    static const char one[] = "{\"x\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}";
     qk_error why;
-    qk_safetensors_writer *writer = NULL;
-    assert_int_equal(qk_safetensors_write(path, two, 2, NULL, 0, &why), QK_E_ARGUMENT); /* the same name twice */
-    assert_non_null(strstr(why.message, "\"w\""));
-    two[1].name = "__metadata__";
-    assert_int_equal(qk_safetensors_write(path, two, 2, NULL, 0, &why), QK_E_ARGUMENT);
-    two[1].name = "\xff";
-    assert_int_equal(qk_safetensors_write(path, two, 2, NULL, 0, &why), QK_E_ARGUMENT);
-    two[1] = (qk_tensor_out){ "q", QK_DTYPE_Q8_0, 1, { 32 }, numbers };
-    assert_int_equal(qk_safetensors_write(path, two, 2, NULL, 0, &why), QK_E_ARGUMENT);
-    two[1] = (qk_tensor_out){ "huge", QK_DTYPE_F32, 3, { UINT64_C(1) << 31, UINT64_C(1) << 31, 2 }, numbers };
-    assert_int_equal(qk_safetensors_write(path, two, 2, NULL, 0, &why), QK_E_ARGUMENT);
-    two[1] = (qk_tensor_out){ "axes", QK_DTYPE_F32, 9, { 1 }, numbers };
-    assert_int_equal(qk_safetensors_write(path, two, 2, NULL, 0, &why), QK_E_ARGUMENT);
-    static const char *const twice[] = { "a", "1", "a", "2" };
-    assert_int_equal(qk_safetensors_write(path, two, 1, twice, 2, &why), QK_E_ARGUMENT);
-    assert_ok(qk_safetensors_start(&writer, path, two, 1, NULL, 0, err));
-    assert_int_equal(qk_safetensors_append(writer, numbers, 16, &why), QK_E_ARGUMENT); /* more than declared */
-    assert_ok(qk_safetensors_append(writer, numbers, 8, err));
-    assert_int_equal(qk_safetensors_finish(writer, &why), QK_E_ARGUMENT); /* less than declared */
-    assert_ok(qk_safetensors_start(&writer, path, two, 1, NULL, 0, err));
-    qk_safetensors_abandon(writer);
-    qk_safetensors_abandon(NULL);
-    assert_int_equal(qk_safetensors_write(in_folder("absent/a"), two, 1, NULL, 0, &why), QK_E_IO);
-    assert_int_equal(entries_in(in_folder("out")), 0);
+    qk_ckpt *ckpt = NULL;
+    bytes b = { 0 };
+    assert_ok(qk_make_folders(in_folder("f"), err));
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_IO);
+    assert_non_null(strstr(why.message, "expected model.safetensors"));
+    save_text("PK", "f/pytorch_model.bin");
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_IO);
+    assert_non_null(strstr(why.message, "pytorch_model.bin"));
+    b = safetensors(one, 4);
+    save(&b, "f/other.safetensors");
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_IO);
+    assert_non_null(strstr(why.message, "config.json"));
+    save_text("[]", "f/config.json");
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_FORMAT);
+    assert_non_null(strstr(why.message, "f/config.json: "));
+    save_text("{\"a\": 1, \"a\": 2}", "f/config.json");
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_FORMAT);
+    save_text("{\"a\": 1}", "f/config.json");
+    assert_ok(qk_ckpt_open(&ckpt, in_folder("f"), NULL, err));
+    assert_non_null(qk_ckpt_config(ckpt));
+    qk_ckpt_close(ckpt);
+    b = safetensors(one, 4);
+    save(&b, "f/second.safetensors");
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_IO);
+    assert_non_null(strstr(why.message, "found 2 .safetensors"));
+    b = safetensors(one, 4);
+    save(&b, "f/model.safetensors"); /* the usual name wins over the others */
+    assert_ok(qk_ckpt_open(&ckpt, in_folder("f"), NULL, err));
+    qk_ckpt_close(ckpt);
 }
 
-static void npy_written_reads_back(void **state)
+typedef struct ticks { int n, stop_at; double total; } ticks;
+
+static bool tick(void *user, const char *phase, double done, double total)
 {
-    (void)state;
-    static const struct { int n_dims; uint64_t shape[QK_MAX_DIMS]; size_t n_bytes; } rows[] = {
-        { 0, { 0 }, 4 }, { 1, { 6 }, 24 }, { 2, { 2, 3 }, 24 }, { 3, { 3, 0, 2 }, 0 },
-        { 8, { 1, 1, 1, 1, 1, 1, 1, 5 }, 20 },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        qk_npy npy;
-        assert_ok(qk_npy_write(in_folder("a.npy"), QK_DTYPE_F32, rows[i].shape, rows[i].n_dims, numbers, err));
-        assert_ok(qk_npy_open(&npy, in_folder("a.npy"), err));
-        assert_int_equal(npy.tensor.n_dims, rows[i].n_dims);
-        assert_memory_equal(npy.tensor.shape, rows[i].shape, sizeof rows[i].shape);
-        assert_int_equal(npy.tensor.n_bytes, rows[i].n_bytes);
-        assert_memory_equal(npy.tensor.data, numbers, rows[i].n_bytes);
-        assert_int_equal((npy.tensor.data - npy.map.data) % 64, 0);
-        qk_npy_close(&npy);
-    }
-    assert_int_equal(qk_npy_write(in_folder("a.npy"), QK_DTYPE_BF16, rows[1].shape, 1, numbers, NULL), QK_E_ARGUMENT);
-    assert_int_equal(qk_npy_write(in_folder("a.npy"), QK_DTYPE_F32, rows[1].shape, 9, numbers, NULL), QK_E_ARGUMENT);
+    ticks *t = user;
+    assert_string_equal(phase, "hash");
+    assert_true(done <= total);
+    t->total = total;
+    return ++t->n != t->stop_at;
 }
 
-/* As NumPy itself writes them, and what is refused. */
-static void npy_headers(void **state)
+static void hashes(void **state)
 {
     (void)state;
-    static const struct { const char *dict; int version; qk_status status; const char *expected; } rows[] = {
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 1, QK_OK, NULL },
-        { "{'shape': (6,), 'fortran_order': False, 'descr': \"<i4\"}   \n", 2, QK_OK, NULL },
-        { "{'descr': '<f8', 'fortran_order': False, 'shape': (3,)}", 3, QK_OK, NULL },
-        { "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", 1, QK_E_UNSUPPORTED, "Fortran" },
-        { "{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3), }", 1, QK_E_UNSUPPORTED, ">f4" },
-        { "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3), }", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4), }", 1, QK_E_FORMAT, "expected 32 bytes" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,6), }", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 1, QK_E_FORMAT, "overflows" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4', 'shape': (6,), }", 1, QK_E_FORMAT, "fortran_order" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), } x", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4", 1, QK_E_FORMAT, "byte" },
-        { "", 1, QK_E_FORMAT, "byte" },
-        { "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", 4, QK_E_UNSUPPORTED, "version" },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        bytes b = { 0 };
-        qk_npy npy;
-        qk_error err = { QK_OK, "" };
-        put(&b, "\223NUMPY", 6);
-        put_int(&b, (uint64_t)rows[i].version, 2);
-        put_int(&b, strlen(rows[i].dict), rows[i].version == 1 ? 2 : 4);
-        put(&b, rows[i].dict, strlen(rows[i].dict));
-        put(&b, numbers, sizeof numbers);
-        qk_status status = qk_npy_open(&npy, save(&b, "b.npy"), &err);
-        if (status != rows[i].status) fail_msg("row %zu: status %d, expected %d: %s", i, status, rows[i].status, err.message);
-        if (!status) qk_npy_close(&npy);
-        else if (!strstr(err.message, rows[i].expected)) fail_msg("row %zu: %s", i, err.message);
+    char hex[65], wanted[65];
+    qk_ckpt *ckpt = NULL;
+    ticks t = { 0 };
+    const qk_progress progress = { tick, &t };
+    bytes b = safetensors(SMALL_HEADER, 15);
+    qk_sha256_of(wanted, b.p, b.n);
+    assert_ok(qk_ckpt_open(&ckpt, save(&b, "h/model.safetensors"), NULL, err));
+    assert_ok(qk_ckpt_hash(hex, ckpt, &progress, err));
+    assert_string_equal(hex, wanted);
+    assert_int_equal(t.n, 1);
+    t = (ticks){ .stop_at = 1 };
+    strcpy(hex, "kept");
+    assert_int_equal(qk_ckpt_hash(hex, ckpt, &progress, NULL), QK_E_INTERRUPTED);
+    assert_string_equal(hex, "kept");
+    qk_ckpt_close(ckpt);
+
+    /* a link into blobs/ is believed: nothing is read; any other link is not */
+    static const char blob[] = "00000000000000000000000000000000000000000000000000000000000000ff";
+    static const char *const folders_[] = { "h/blobs", "h/others" };
+    for (int i = 0; i < 2; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s/%s", folders_[i], blob);
+        b = safetensors(SMALL_HEADER, 15);
+        save(&b, name);
+        unlink(in_folder("h/link"));
+        assert_int_equal(symlink(in_folder(name), in_folder("h/link")), 0);
+        assert_ok(qk_ckpt_open(&ckpt, in_folder("h/link"), NULL, err));
+        t = (ticks){ 0 };
+        assert_ok(qk_ckpt_hash(hex, ckpt, &progress, err));
+        assert_string_equal(hex, i == 0 ? blob : wanted);
+        assert_int_equal(t.n, i);
+        qk_ckpt_close(ckpt);
     }
+
+    /* several files: what sha256sum prints, hashed */
+    make_shards("\"y\":\"model-00002-of-00002.safetensors\",\"x\":\"model-00001-of-00002.safetensors\"");
+    char lines[300];
+    size_t n = 0;
+    for (int i = 1; i <= 2; i++) {
+        char name[64];
+        qk_map map;
+        snprintf(name, sizeof name, "shards/model-0000%d-of-00002.safetensors", i);
+        assert_ok(qk_map_open(&map, in_folder(name), err));
+        qk_sha256_of(wanted, map.data, map.size);
+        n += (size_t)snprintf(lines + n, sizeof lines - n, "%s  %s\n", wanted, strchr(name, '/') + 1);
+        qk_map_close(&map);
+    }
+    qk_sha256_of(wanted, lines, n);
+    assert_ok(qk_ckpt_open(&ckpt, in_folder("shards"), NULL, err));
+    assert_ok(qk_ckpt_hash(hex, ckpt, NULL, err));
+    assert_string_equal(hex, wanted);
+    qk_ckpt_close(ckpt);
 }
 
 int main(void)
@@ -406,8 +361,7 @@ int main(void)
         cmocka_unit_test(safetensors_reads), cmocka_unit_test(shards_read_as_one),
         cmocka_unit_test(shards_must_agree_with_their_index), cmocka_unit_test(gguf_reads),
         cmocka_unit_test(gguf_metadata_reads), cmocka_unit_test(llama2c_reads),
-        cmocka_unit_test(safetensors_written_reads_back), cmocka_unit_test(a_failed_write_leaves_nothing),
-        cmocka_unit_test(npy_written_reads_back), cmocka_unit_test(npy_headers),
+        cmocka_unit_test(paths), cmocka_unit_test(folders), cmocka_unit_test(hashes),
     };
     return cmocka_run_group_tests(tests, NULL, remove_test_folder);
 }

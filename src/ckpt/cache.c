@@ -77,7 +77,8 @@ out:
 }
 
 /* The snapshot of `revision` in the folder of one repository. */
-static qk_status find_snapshot(char **out, const char *repository, const char *name, const char *revision, qk_error *err)
+static qk_status find_snapshot(char **out, const char *repository, const char *name, const char *revision,
+                               qk_error *err)
 {
     char *commit = NULL, *path = NULL;
     qk_status status = read_reference(&commit, repository, revision, err);
@@ -86,9 +87,10 @@ static qk_status find_snapshot(char **out, const char *repository, const char *n
     if (!path) {
         status = qk_out_of_memory(err, repository, 0);
     } else if (!qk_path_is_folder(path)) {
-        status = commit ? qk_fail(err, QK_E_IO, "%s: revision %s is commit %s, but %s is not in the cache", name, revision, commit, path)
-                        : qk_fail(err, QK_E_IO, "%s: revision %s: neither refs/%s nor snapshots/%s in %s", name, revision,
-                                  revision, revision, repository);
+        status = commit ? qk_fail(err, QK_E_IO, "%s: revision %s is commit %s, but %s is not in the cache", name,
+                                  revision, commit, path)
+                        : qk_fail(err, QK_E_IO, "%s: revision %s: neither refs/%s nor snapshots/%s in %s", name,
+                                  revision, revision, revision, repository);
         free(path);
     } else {
         *out = path;
@@ -113,7 +115,8 @@ qk_status qk_cache_find(char **out, const char *name, const char *cache_dir, qk_
     path = folder ? qk_path_join(cache_dir, folder) : NULL;
     if (!path) status = qk_out_of_memory(err, name, strlen(name));
     else if (!qk_path_is_folder(path))
-        status = qk_fail(err, QK_E_IO, "%s: no such file or folder, and no %s in the Hugging Face cache %s", name, folder, cache_dir);
+        status = qk_fail(err, QK_E_IO, "%s: no such file or folder, and no %s in the Hugging Face cache %s", name,
+                         folder, cache_dir);
     else status = find_snapshot(out, path, name, revision, err);
 out:
     free(path);

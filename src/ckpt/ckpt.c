@@ -56,7 +56,8 @@ qk_status qk_ckpt_reserve(qk_ckpt *ckpt, size_t n, const char *path, qk_error *e
     return QK_OK;
 }
 
-qk_status qk_tensor_fail(qk_error *err, qk_status status, const qk_ckpt_file *file, const char *name, const char *format, ...)
+qk_status qk_tensor_fail(qk_error *err, qk_status status, const qk_ckpt_file *file, const char *name,
+                         const char *format, ...)
 {
     char text[300];
     va_list args;
@@ -85,8 +86,8 @@ static int compare_place(const void *x, const void *y)
     return strcmp(a->name, b->name);
 }
 
-qk_status qk_ckpt_check_layout(qk_ckpt *ckpt, size_t first, const qk_ckpt_file *file, const uint8_t *data, size_t n_bytes,
-                               bool gapless, qk_error *err)
+qk_status qk_ckpt_check_layout(qk_ckpt *ckpt, size_t first, const qk_ckpt_file *file, const uint8_t *data,
+                               size_t n_bytes, bool gapless, qk_error *err)
 {
     qk_tensor *tensors = ckpt->tensors + first;
     size_t n = ckpt->n_tensors - first, end = 0; /* of the tensors so far, in bytes from data */
@@ -103,7 +104,8 @@ qk_status qk_ckpt_check_layout(qk_ckpt *ckpt, size_t first, const qk_ckpt_file *
         end = begin + tensors[i].n_bytes;
     }
     if (gapless && end != n_bytes)
-        return qk_fail(err, QK_E_FORMAT, "%s: expected the file to end with its last tensor \"%.160s\", found %zu more bytes",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: expected the file to end with its last tensor \"%.160s\", found %zu more bytes",
                        file->path, n ? tensors[n - 1].name : "(none)", n_bytes - end);
     return QK_OK;
 }

@@ -1,6 +1,6 @@
 /* ckpt.h - checkpoints as they lie on disk: tensors by name, metadata by key; nothing is interpreted here.
  *
- * A checkpoint is immutable after open and may be shared by all threads.  All pointers handed out live as long as it. */
+ * A checkpoint is immutable after open and may be shared by all threads.  Pointers handed out live as long as it. */
 #ifndef QK_CKPT_H
 #define QK_CKPT_H
 
@@ -57,20 +57,21 @@ typedef struct qk_llama2c {
 const qk_llama2c *qk_ckpt_llama2c(const qk_ckpt *ckpt); /* NULL for the other formats */
 
 /* GGUF metadata: false where the key is absent; QK_E_FORMAT-free because types were checked on open: a getter of the
- * wrong kind says false and leaves *out alone.  Integers of every width (and bool) answer to _int, floats and integers to
- * _float. */
+ * wrong kind says false and leaves *out alone.  Integers of every width (and bool) answer to _int, floats and integers
+ * to _float. */
 bool qk_gguf_string(const char **out, size_t *n_bytes, const qk_ckpt *ckpt, const char *key); /* not NUL-terminated */
 bool qk_gguf_int(int64_t *out, const qk_ckpt *ckpt, const char *key);
 bool qk_gguf_float(double *out, const qk_ckpt *ckpt, const char *key);
 bool qk_gguf_bool(bool *out, const qk_ckpt *ckpt, const char *key);
-/* Arrays: element count, then element by index (strings are pointers into the map). */
+/* Arrays: element count, then element by index, O(1) (strings are pointers into the map). */
 bool qk_gguf_array(size_t *n, const qk_ckpt *ckpt, const char *key);
-bool qk_gguf_array_string(const char **out, size_t *n_bytes, const qk_ckpt *ckpt, const char *key, size_t index); /* O(1) */
+bool qk_gguf_array_string(const char **out, size_t *n_bytes, const qk_ckpt *ckpt, const char *key, size_t index);
 bool qk_gguf_array_int(int64_t *out, const qk_ckpt *ckpt, const char *key, size_t index);
 bool qk_gguf_array_float(double *out, const qk_ckpt *ckpt, const char *key, size_t index);
 
-/* SHA-256 over the weight files in name order, as 64 hex digits; a blob of the Hugging Face cache that is named by its
- * own hash is believed, everything else is read.  Uses the processor's SHA instructions where there are any. */
+/* SHA-256 of the weights, as 64 hex digits: of the file where there is one; of what `sha256sum` prints for the files in
+ * name order where there are several.  A blob of the Hugging Face cache that is named by its own hash is believed,
+ * everything else is read.  Uses the processor's SHA instructions where there are any. */
 qk_status qk_ckpt_hash(char hex[65], const qk_ckpt *ckpt, const qk_progress *progress, qk_error *err);
 
 /* ---- writing */
@@ -87,7 +88,8 @@ typedef struct qk_tensor_out {
 qk_status qk_safetensors_write(const char *path, const qk_tensor_out *tensors, size_t n_tensors,
                                const char *const *metadata, size_t n_metadata, qk_error *err);
 
-/* The same, streaming, when the data does not fit in memory: declare all tensors, then append the bytes in that order. */
+/* The same, streaming, when the data does not fit in memory: declare all tensors, then append the bytes in that
+ * order. */
 typedef struct qk_safetensors_writer qk_safetensors_writer;
 qk_status qk_safetensors_start(qk_safetensors_writer **out, const char *path, const qk_tensor_out *declared,
                                size_t n_tensors, const char *const *metadata, size_t n_metadata, qk_error *err);
@@ -98,8 +100,10 @@ void qk_safetensors_abandon(qk_safetensors_writer *writer);                    /
 /* ---- NumPy files: C order, little endian, F32, F16, F64, I64, I32 */
 
 typedef struct qk_npy { qk_map map; qk_tensor tensor; } qk_npy; /* tensor.name = "" */
-qk_status qk_npy_open(qk_npy *out, const char *path, qk_error *err); /* Fortran order and other dtypes are refused by name */
+/* Fortran order and other dtypes are refused by name. */
+qk_status qk_npy_open(qk_npy *out, const char *path, qk_error *err);
 void qk_npy_close(qk_npy *npy);
-qk_status qk_npy_write(const char *path, qk_dtype dtype, const uint64_t *shape, int n_dims, const void *data, qk_error *err);
+qk_status qk_npy_write(const char *path, qk_dtype dtype, const uint64_t *shape, int n_dims, const void *data,
+                       qk_error *err);
 
 #endif

@@ -54,12 +54,13 @@ qk_status qk_ckpt_add_file(qk_ckpt *ckpt, const char *path, qk_error *err);
 qk_status qk_ckpt_reserve(qk_ckpt *ckpt, size_t n, const char *path, qk_error *err);
 /* Sort the tensors from `first` on by place and refuse overlaps; with gapless also every byte of [data, data + n_bytes)
  * that belongs to no tensor. */
-qk_status qk_ckpt_check_layout(qk_ckpt *ckpt, size_t first, const qk_ckpt_file *file, const uint8_t *data, size_t n_bytes,
-                               bool gapless, qk_error *err);
+qk_status qk_ckpt_check_layout(qk_ckpt *ckpt, size_t first, const qk_ckpt_file *file, const uint8_t *data,
+                               size_t n_bytes, bool gapless, qk_error *err);
 /* Build the table of names, refuse duplicates, add up the bytes: the last step of every open. */
 qk_status qk_ckpt_index(qk_ckpt *ckpt, qk_error *err);
 /* "FILE: tensor "NAME": ..." with the name cut where it would push the rest out of the message. */
-qk_status qk_tensor_fail(qk_error *err, qk_status status, const qk_ckpt_file *file, const char *name, const char *format, ...)
+qk_status qk_tensor_fail(qk_error *err, qk_status status, const qk_ckpt_file *file, const char *name,
+                         const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 /* Product of the shape in the dtype's blocks, checked. */
 bool qk_tensor_bytes(size_t *out, const qk_tensor *tensor);

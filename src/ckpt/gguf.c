@@ -1,5 +1,5 @@
-/* gguf.c - reading a GGUF file (version 2 or 3, little endian): header, metadata (gguf_meta.c), a table of tensors, then
- * their data, each padded to the file's alignment. */
+/* gguf.c - reading a GGUF file (version 2 or 3, little endian): header, metadata (gguf_meta.c), a table of tensors,
+ * then their data, each padded to the file's alignment. */
 #include "ckpt/ckpt_private.h"
 
 #include <stdlib.h>
@@ -37,12 +37,15 @@ static qk_status read_header(header *out, qk_gguf_cursor *cursor, qk_error *err)
     const uint8_t *p;
     qk_status status = qk_gguf_take(&p, cursor, 8, "GGUF magic and version", err);
     if (status) return status;
-    if (memcmp(p, "GGUF", 4) != 0) return qk_fail(err, QK_E_FORMAT, "%s: GGUF magic at byte 0: not found", cursor->path);
+    if (memcmp(p, "GGUF", 4) != 0)
+        return qk_fail(err, QK_E_FORMAT, "%s: GGUF magic at byte 0: not found", cursor->path);
     uint32_t version = (uint32_t)qk_load_le(p + 4, 4);
     if ((version & 0xFFFF) == 0 && version != 0)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: GGUF version at byte 4: a big-endian file is not supported", cursor->path);
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: GGUF version at byte 4: a big-endian file is not supported",
+                       cursor->path);
     if (version != 2 && version != 3)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: GGUF version at byte 4: expected 2 or 3, found %u", cursor->path, version);
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: GGUF version at byte 4: expected 2 or 3, found %u", cursor->path,
+                       version);
     status = qk_gguf_take(&p, cursor, 16, "GGUF tensor and key counts", err);
     if (!status) *out = (header){ qk_load_le(p, 8), qk_load_le(p + 8, 8) };
     return status;
@@ -57,8 +60,8 @@ static qk_status read_alignment(size_t *out, const qk_ckpt *ckpt, const char *pa
     if (!is_int && qk_names_find(&index, &ckpt->keys, "general.alignment"))
         return qk_fail(err, QK_E_FORMAT, "%s: key \"general.alignment\": expected an integer", path);
     if (alignment < 8 || alignment > INT32_MAX || (alignment & (alignment - 1)) != 0)
-        return qk_fail(err, QK_E_FORMAT, "%s: key \"general.alignment\": expected a power of two from 8, found %lld", path,
-                       (long long)alignment);
+        return qk_fail(err, QK_E_FORMAT, "%s: key \"general.alignment\": expected a power of two from 8, found %lld",
+                       path, (long long)alignment);
     *out = (size_t)alignment;
     return QK_OK;
 }
@@ -69,7 +72,8 @@ static qk_status refuse_split(const qk_ckpt *ckpt, const char *path, qk_error *e
     int64_t n_files = 0;
     qk_gguf_int(&n_files, ckpt, "split.count");
     if (n_files <= 1) return QK_OK;
-    return qk_fail(err, QK_E_UNSUPPORTED, "%s: key \"split.count\": one of %lld files; split GGUF models are not supported, merge them first",
+    return qk_fail(err, QK_E_UNSUPPORTED,
+                   "%s: key \"split.count\": one of %lld files; split GGUF models are not supported, merge them first",
                    path, (long long)n_files);
 }
 
@@ -82,8 +86,8 @@ static qk_status read_shape(qk_tensor *tensor, qk_gguf_cursor *cursor, const qk_
     if (status) return status;
     uint64_t n_dims = qk_load_le(p, 4);
     if (n_dims > QK_MAX_DIMS)
-        return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name, "axes at byte %zu: expected at most %d, found %llu", at,
-                              QK_MAX_DIMS, (unsigned long long)n_dims);
+        return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name, "axes at byte %zu: expected at most %d, found %llu",
+                              at, QK_MAX_DIMS, (unsigned long long)n_dims);
     status = qk_gguf_take(&p, cursor, 8 * (size_t)n_dims, tensor->name, err);
     if (status) return status;
     tensor->n_dims = (int)n_dims;
@@ -99,8 +103,8 @@ static qk_status read_type(qk_tensor *tensor, qk_gguf_cursor *cursor, const qk_c
     if (status) return status;
     uint64_t type = qk_load_le(p, 4);
     if (type >= N_TENSOR_TYPES)
-        return qk_tensor_fail(err, QK_E_UNSUPPORTED, file, tensor->name, "type at byte %zu: number %llu is not known", at,
-                              (unsigned long long)type);
+        return qk_tensor_fail(err, QK_E_UNSUPPORTED, file, tensor->name, "type at byte %zu: number %llu is not known",
+                              at, (unsigned long long)type);
     if (tensor_types[type].dtype < 0)
         return qk_tensor_fail(err, QK_E_UNSUPPORTED, file, tensor->name,
                               "type at byte %zu: %s is not supported (F32, F16, BF16, Q8_0 and Q4_0 are)", at,
@@ -109,16 +113,18 @@ static qk_status read_type(qk_tensor *tensor, qk_gguf_cursor *cursor, const qk_c
     size_t block = qk_dtype_describe(tensor->dtype)->block_elements;
     uint64_t fastest = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
     if (fastest % block)
-        return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name, "%s rows: expected a multiple of %zu entries, found %llu",
+        return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name,
+                              "%s rows: expected a multiple of %zu entries, found %llu",
                               tensor_types[type].name, block, (unsigned long long)fastest);
     if (!qk_tensor_bytes(&tensor->n_bytes, tensor))
-        return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name, "the product of its shape, before byte %zu, overflows", at);
+        return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name,
+                              "the product of its shape, before byte %zu, overflows", at);
     return QK_OK;
 }
 
 /* The table of tensors; offsets[n] are left relative to the start of the data. */
-static qk_status read_infos(uint64_t *offsets, size_t n, qk_ckpt *ckpt, qk_gguf_cursor *cursor, const qk_ckpt_file *file,
-                            qk_error *err)
+static qk_status read_infos(uint64_t *offsets, size_t n, qk_ckpt *ckpt, qk_gguf_cursor *cursor,
+                            const qk_ckpt_file *file, qk_error *err)
 {
     const uint8_t *p;
     for (size_t i = 0; i < n; i++) {
@@ -136,15 +142,16 @@ static qk_status read_infos(uint64_t *offsets, size_t n, qk_ckpt *ckpt, qk_gguf_
 }
 
 /* Turn offsets into pointers, each inside the file and on the alignment. */
-static qk_status place(qk_ckpt *ckpt, const uint64_t *offsets, size_t header_end, size_t alignment, const qk_ckpt_file *file,
-                       qk_error *err)
+static qk_status place(qk_ckpt *ckpt, const uint64_t *offsets, size_t header_end, size_t alignment,
+                       const qk_ckpt_file *file, qk_error *err)
 {
     const qk_map *map = &file->map;
     size_t start = (header_end + alignment - 1) / alignment * alignment; /* size < 2^63 and alignment < 2^31 */
     for (size_t i = 0; i < ckpt->n_tensors; i++) {
         qk_tensor *tensor = &ckpt->tensors[i];
         if (offsets[i] % alignment)
-            return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name, "offset: expected a multiple of %zu, found %llu",
+            return qk_tensor_fail(err, QK_E_FORMAT, file, tensor->name,
+                                  "offset: expected a multiple of %zu, found %llu",
                                   alignment, (unsigned long long)offsets[i]);
         size_t left = map->size > start ? map->size - start : 0;
         if (offsets[i] > left || tensor->n_bytes > left - (size_t)offsets[i])
@@ -165,7 +172,8 @@ qk_status qk_gguf_read(qk_ckpt *ckpt, const qk_ckpt_file *file, qk_error *err)
     qk_status status = read_header(&head, &cursor, err);
     if (status) return status;
     if (head.n_tensors > cursor.size / MIN_TENSOR_BYTES)
-        return qk_fail(err, QK_E_FORMAT, "%s: GGUF tensor count at byte 8: expected at most %zu in a file of %zu bytes, found %llu",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: GGUF tensor count at byte 8: expected at most %zu in a file of %zu bytes, found %llu",
                        file->path, cursor.size / MIN_TENSOR_BYTES, cursor.size, (unsigned long long)head.n_tensors);
     size_t n = (size_t)head.n_tensors;
     status = qk_gguf_read_metadata(ckpt, &cursor, head.n_pairs, err);

@@ -32,7 +32,8 @@ qk_status qk_gguf_take(const uint8_t **out, qk_gguf_cursor *cursor, size_t n_byt
 {
     size_t left = cursor->size - cursor->at;
     if (n_bytes > left)
-        return qk_fail(err, QK_E_FORMAT, "%s: %.200s at byte %zu: expected %zu bytes, found %zu before the end of the file",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: %.200s at byte %zu: expected %zu bytes, found %zu before the end of the file",
                        cursor->path, what, cursor->at, n_bytes, left);
     *out = cursor->data + cursor->at;
     cursor->at += n_bytes;
@@ -40,7 +41,8 @@ qk_status qk_gguf_take(const uint8_t **out, qk_gguf_cursor *cursor, size_t n_byt
 }
 
 /* uint64 length, then that many bytes. */
-static qk_status take_string(const uint8_t **out, size_t *n_bytes, qk_gguf_cursor *cursor, const char *what, qk_error *err)
+static qk_status take_string(const uint8_t **out, size_t *n_bytes, qk_gguf_cursor *cursor, const char *what,
+                             qk_error *err)
 {
     const uint8_t *length;
     qk_status status = qk_gguf_take(&length, cursor, 8, what, err);
@@ -73,19 +75,20 @@ static qk_status take_type(const value_type **out, qk_gguf_cursor *cursor, const
     if (status) return status;
     uint64_t type = qk_load_le(p, 4);
     if (type >= N_VALUE_TYPES)
-        return qk_fail(err, QK_E_FORMAT, "%s: key \"%.160s\": type at byte %zu: expected 0 to %zu, found %llu", cursor->path,
-                       key, at, N_VALUE_TYPES - 1, (unsigned long long)type);
+        return qk_fail(err, QK_E_FORMAT, "%s: key \"%.160s\": type at byte %zu: expected 0 to %zu, found %llu",
+                       cursor->path, key, at, N_VALUE_TYPES - 1, (unsigned long long)type);
     *out = &value_types[type];
     return QK_OK;
 }
 
 /* Every byte of a bool must be 0 or 1. */
-static qk_status check_bools(const uint8_t *values, size_t n, const qk_gguf_cursor *cursor, const char *key, qk_error *err)
+static qk_status check_bools(const uint8_t *values, size_t n, const qk_gguf_cursor *cursor, const char *key,
+                             qk_error *err)
 {
     for (size_t i = 0; i < n; i++)
         if (values[i] > 1)
-            return qk_fail(err, QK_E_FORMAT, "%s: key \"%.160s\": bool at byte %zu: expected 0 or 1, found %d", cursor->path,
-                           key, (size_t)(values - cursor->data) + i, values[i]);
+            return qk_fail(err, QK_E_FORMAT, "%s: key \"%.160s\": bool at byte %zu: expected 0 or 1, found %d",
+                           cursor->path, key, (size_t)(values - cursor->data) + i, values[i]);
     return QK_OK;
 }
 
@@ -112,11 +115,14 @@ static qk_status take_array(qk_gguf_pair *pair, qk_gguf_cursor *cursor, qk_arena
     if (!status) status = qk_gguf_take(&p, cursor, 8, pair->key, err);
     if (status) return status;
     if (pair->element->kind == ARRAY)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: key \"%.160s\": an array of arrays is not supported", cursor->path, pair->key);
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: key \"%.160s\": an array of arrays is not supported", cursor->path,
+                       pair->key);
     size_t smallest = pair->element->n_bytes ? pair->element->n_bytes : 8, left = cursor->size - cursor->at;
     uint64_t n = qk_load_le(p, 8);
     if (n > left / smallest)
-        return qk_fail(err, QK_E_FORMAT, "%s: key \"%.160s\": array length at byte %zu: expected at most %zu (%zu bytes left), found %llu",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: key \"%.160s\": array length at byte %zu: expected at most %zu (%zu bytes left), "
+                       "found %llu",
                        cursor->path, pair->key, cursor->at - 8, left / smallest, left, (unsigned long long)n);
     pair->n = (size_t)n;
     pair->value = cursor->data + cursor->at;
@@ -143,7 +149,8 @@ qk_status qk_gguf_read_metadata(qk_ckpt *ckpt, qk_gguf_cursor *cursor, uint64_t 
 {
     size_t left = cursor->size - cursor->at, n_bytes;
     if (n_pairs > left / MIN_PAIR_BYTES)
-        return qk_fail(err, QK_E_FORMAT, "%s: GGUF key count at byte 16: expected at most %zu (%zu bytes left), found %llu",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: GGUF key count at byte 16: expected at most %zu (%zu bytes left), found %llu",
                        cursor->path, left / MIN_PAIR_BYTES, left, (unsigned long long)n_pairs);
     size_t n = (size_t)n_pairs;
     qk_status status = qk_names_make(&ckpt->keys, n, cursor->path, err);

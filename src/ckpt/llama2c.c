@@ -8,8 +8,16 @@
 #define V0_HEADER_BYTES 28
 #define V1_HEADER_BYTES 256
 
-/* Axis lengths that a tensor may have. */
-typedef enum axis { NONE, C, HD, GD, F, V, ROPE } axis; /* width, query rows, key rows, ffn, vocabulary, seq * head_dim/2 */
+/* What an axis counts. */
+typedef enum axis {
+    NONE,
+    C,   /* width of the model */
+    HD,  /* rows of the queries */
+    GD,  /* rows of the keys and of the values */
+    F,   /* width of the feed-forward part */
+    V,   /* vocabulary */
+    ROPE /* context x head_dim / 2 */
+} axis;
 
 /* One kind of tensor: served once a layer under "blk.N.NAME.weight", or once under "NAME.weight". */
 typedef struct kind {
@@ -20,8 +28,8 @@ typedef struct kind {
 
 static const kind v0_kinds[] = {
     { "token_embd", false, V, C }, { "attn_norm", true, NONE, C }, { "attn_q", true, HD, C }, { "attn_k", true, GD, C },
-    { "attn_v", true, GD, C }, { "attn_output", true, C, HD }, { "ffn_norm", true, NONE, C }, { "ffn_gate", true, F, C },
-    { "ffn_down", true, C, F }, { "ffn_up", true, F, C }, { "output_norm", false, NONE, C },
+    { "attn_v", true, GD, C }, { "attn_output", true, C, HD }, { "ffn_norm", true, NONE, C },
+    { "ffn_gate", true, F, C }, { "ffn_down", true, C, F }, { "ffn_up", true, F, C }, { "output_norm", false, NONE, C },
     { NULL, false, NONE, ROPE }, { NULL, false, NONE, ROPE }, /* cosines and sines: computed, not read */
 };
 static const kind v1_kinds[] = {
@@ -47,31 +55,33 @@ static size_t axis_length(const qk_llama2c *h, axis a)
 
 static qk_status read_header(qk_llama2c *out, size_t *n_header, const qk_ckpt_file *file, qk_error *err)
 {
-    static const char *const names[7] = { "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len" };
+    static const char *const names[7] = { "dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size",
+                                         "seq_len" };
     const uint8_t *data = file->map.data;
     bool v1 = file->map.size >= 4 && qk_load_le(data, 4) == MAGIC;
     size_t header = v1 ? V1_HEADER_BYTES : V0_HEADER_BYTES;
     if (file->map.size < header)
-        return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: expected %zu bytes, found a file of %zu", file->path, header,
-                       file->map.size);
+        return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: expected %zu bytes, found a file of %zu", file->path,
+                       header, file->map.size);
     uint32_t version = v1 ? (uint32_t)qk_load_le(data + 4, 4) : 0;
     if (v1 && version != 1)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: llama2.c version at byte 4: expected 1, found %u%s", file->path, version,
-                       version == 2 ? " (int8 quantised: not supported)" : "");
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: llama2.c version at byte 4: expected 1, found %u%s", file->path,
+                       version, version == 2 ? " (int8 quantised: not supported)" : "");
     int32_t fields[7];
     for (size_t i = 0; i < 7; i++) {
         size_t at = (v1 ? 8 : 0) + 4 * i;
         fields[i] = (int32_t)(uint32_t)qk_load_le(data + at, 4);
         bool negative_is_untied = !v1 && i == 5 && fields[i] < 0 && fields[i] != INT32_MIN;
         if (fields[i] < 1 && !negative_is_untied)
-            return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: %s at byte %zu: expected 1 or more, found %d", file->path,
-                           names[i], at, fields[i]);
+            return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: %s at byte %zu: expected 1 or more, found %d",
+                           file->path, names[i], at, fields[i]);
     }
     qk_llama2c h = { .version = (int)version, .d_model = fields[0], .d_ffn = fields[1], .n_layers = fields[2],
                      .n_heads = fields[3], .n_kv_heads = fields[4], .n_context = fields[6],
                      .n_vocab = fields[5] < 0 ? -fields[5] : fields[5], .tied = v1 ? data[36] != 0 : fields[5] > 0 };
     if (h.d_model % h.n_heads || h.n_heads % h.n_kv_heads)
-        return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: dim %d, n_heads %d, n_kv_heads %d: expected each to divide the one before",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: llama2.c header: dim %d, n_heads %d, n_kv_heads %d: expected each to divide the one before",
                        file->path, h.d_model, h.n_heads, h.n_kv_heads);
     if (v1 && data[36] > 1)
         return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: shared_classifier at byte 36: expected 0 or 1, found %d",
@@ -108,12 +118,15 @@ static qk_status check_size(const qk_llama2c *h, size_t n_header, const qk_ckpt_
     }
     if (!fits) return qk_fail(err, QK_E_FORMAT, "%s: llama2.c header: the sizes it gives overflow", file->path);
     if (total != file->map.size)
-        return qk_fail(err, QK_E_FORMAT, "%s: llama2.c version %d: expected %zu bytes (dim %d, hidden_dim %d, %d layers, vocab_size %d), found %zu",
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: llama2.c version %d: expected %zu bytes (dim %d, hidden_dim %d, %d layers, vocab_size %d), "
+                       "found %zu",
                        file->path, h->version, total, h->d_model, h->d_ffn, h->n_layers, h->n_vocab, file->map.size);
     return QK_OK;
 }
 
-static qk_status add_tensor(qk_ckpt *ckpt, const kind *k, int layer, const uint8_t *data, const qk_ckpt_file *file, qk_error *err)
+static qk_status add_tensor(qk_ckpt *ckpt, const kind *k, int layer, const uint8_t *data, const qk_ckpt_file *file,
+                            qk_error *err)
 {
     const qk_llama2c *h = &ckpt->llama2c;
     char name[64];

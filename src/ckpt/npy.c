@@ -8,7 +8,8 @@
 #define MAGIC_BYTES 6
 
 static const struct { const char *descr; qk_dtype dtype; } descrs[] = {
-    { "<f4", QK_DTYPE_F32 }, { "<f2", QK_DTYPE_F16 }, { "<f8", QK_DTYPE_F64 }, { "<i8", QK_DTYPE_I64 }, { "<i4", QK_DTYPE_I32 },
+    { "<f4", QK_DTYPE_F32 }, { "<f2", QK_DTYPE_F16 }, { "<f8", QK_DTYPE_F64 },
+    { "<i8", QK_DTYPE_I64 }, { "<i4", QK_DTYPE_I32 },
 };
 #define N_DESCRS (sizeof descrs / sizeof *descrs)
 
@@ -51,7 +52,8 @@ static bool accept_number(uint64_t *out, cursor *c)
     skip_blanks(c);
     if (c->at == c->end || !isdigit((unsigned char)*c->at)) return false;
     for (; c->at < c->end && isdigit((unsigned char)*c->at); c->at++)
-        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *c->at - '0', &value)) return false;
+        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *c->at - '0', &value))
+            return false;
     *out = value;
     return true;
 }
@@ -73,13 +75,17 @@ static bool accept_shape(qk_tensor *tensor, cursor *c)
 static qk_status find_dtype(qk_dtype *out, const char *descr, size_t n, const char *path, qk_error *err)
 {
     for (size_t i = 0; i < N_DESCRS; i++)
-        if (strlen(descrs[i].descr) == n && memcmp(descrs[i].descr, descr, n) == 0) return *out = descrs[i].dtype, QK_OK;
+        if (strlen(descrs[i].descr) == n && memcmp(descrs[i].descr, descr, n) == 0) {
+            *out = descrs[i].dtype;
+            return QK_OK;
+        }
     return qk_fail(err, QK_E_UNSUPPORTED, "%s: dtype \"%.*s\" is not supported (<f4, <f2, <f8, <i8 and <i4 are)", path,
                    n < 40 ? (int)n : 40, descr);
 }
 
 /* {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } with the keys in any order, each once. */
-static qk_status read_dict(qk_tensor *tensor, const char *path, const uint8_t *data, size_t begin, size_t end, qk_error *err)
+static qk_status read_dict(qk_tensor *tensor, const char *path, const uint8_t *data, size_t begin, size_t end,
+                           qk_error *err)
 {
     cursor c = { (const char *)data + begin, (const char *)data + end };
     bool descr = false, order = false, shape = false, well = accept(&c, "{"), comma = true;
@@ -104,7 +110,8 @@ static qk_status read_dict(qk_tensor *tensor, const char *path, const uint8_t *d
     }
     skip_blanks(&c);
     if (well && descr && order && shape && c.at == c.end) return QK_OK;
-    return qk_fail(err, QK_E_FORMAT, "%s: NumPy header at byte %zu: expected {'descr': ..., 'fortran_order': False, 'shape': (...), }",
+    return qk_fail(err, QK_E_FORMAT,
+                   "%s: NumPy header at byte %zu: expected {'descr': ..., 'fortran_order': False, 'shape': (...), }",
                    path, (size_t)(c.at - (const char *)data));
 }
 
@@ -112,22 +119,25 @@ qk_status qk_npy_parse(qk_tensor *out, const qk_map *map, const char *path, qk_e
 {
     qk_tensor tensor = { .name = "" };
     if (map->size < 10 || memcmp(map->data, MAGIC, MAGIC_BYTES) != 0)
-        return qk_fail(err, QK_E_FORMAT, "%s: expected a NumPy file, found %zu bytes without its magic", path, map->size);
+        return qk_fail(err, QK_E_FORMAT, "%s: expected a NumPy file, found %zu bytes without its magic", path,
+                       map->size);
     int major = map->data[6];
     if (major < 1 || major > 3)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: NumPy format version at byte 6: expected 1 to 3, found %d", path, major);
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: NumPy format version at byte 6: expected 1 to 3, found %d", path,
+                       major);
     size_t begin = major == 1 ? 10 : 12;
     uint64_t n_header = map->size < begin ? UINT64_MAX : qk_load_le(map->data + 8, begin - 8);
     if (map->size < begin || n_header > map->size - begin)
-        return qk_fail(err, QK_E_FORMAT, "%s: NumPy header at byte 8: it ends after the file's %zu bytes", path, map->size);
+        return qk_fail(err, QK_E_FORMAT, "%s: NumPy header at byte 8: it ends after the file's %zu bytes", path,
+                       map->size);
     size_t end = begin + (size_t)n_header;
     qk_status status = read_dict(&tensor, path, map->data, begin, end, err);
     if (status) return status;
     if (!qk_tensor_bytes(&tensor.n_bytes, &tensor))
         return qk_fail(err, QK_E_FORMAT, "%s: shape: its product overflows", path);
     if (tensor.n_bytes != map->size - end)
-        return qk_fail(err, QK_E_FORMAT, "%s: expected %zu bytes of entries after byte %zu, found %zu", path, tensor.n_bytes, end,
-                       map->size - end);
+        return qk_fail(err, QK_E_FORMAT, "%s: expected %zu bytes of entries after byte %zu, found %zu", path,
+                       tensor.n_bytes, end, map->size - end);
     tensor.data = map->data + end;
     *out = tensor;
     return QK_OK;
@@ -156,7 +166,8 @@ static void put_header(FILE *stream, const char *descr, const uint64_t *shape, i
     char text[64 + 24 * QK_MAX_DIMS];
     int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
     for (int i = 0; i < n_dims; i++)
-        n += snprintf(text + n, sizeof text - (size_t)n, i == 0 ? "%llu," : i == 1 ? " %llu" : ", %llu", (unsigned long long)shape[i]);
+        n += snprintf(text + n, sizeof text - (size_t)n, i == 0 ? "%llu," : i == 1 ? " %llu" : ", %llu",
+                      (unsigned long long)shape[i]);
     n += snprintf(text + n, sizeof text - (size_t)n, "), }");
     int padded = (10 + n + 1 + 63) / 64 * 64 - 10;
     fwrite(MAGIC "\1\0", 1, 8, stream);
@@ -164,7 +175,8 @@ static void put_header(FILE *stream, const char *descr, const uint64_t *shape, i
     fprintf(stream, "%s%*s\n", text, padded - n - 1, "");
 }
 
-qk_status qk_npy_write(const char *path, qk_dtype dtype, const uint64_t *shape, int n_dims, const void *data, qk_error *err)
+qk_status qk_npy_write(const char *path, qk_dtype dtype, const uint64_t *shape, int n_dims, const void *data,
+                       qk_error *err)
 {
     qk_tensor tensor = { .dtype = dtype, .n_dims = n_dims };
     const char *descr = NULL;

@@ -64,7 +64,8 @@ static qk_status read_file(qk_ckpt *ckpt, qk_error *err)
     }
     const char *found = file->map.size ? "none of them" : "an empty file";
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
-        if (file->map.size >= strangers[i].n_bytes && memcmp(file->map.data, strangers[i].bytes, strangers[i].n_bytes) == 0)
+        if (file->map.size >= strangers[i].n_bytes &&
+            memcmp(file->map.data, strangers[i].bytes, strangers[i].n_bytes) == 0)
             found = strangers[i].what;
     return qk_fail(err, QK_E_FORMAT, "%s: expected a safetensors, GGUF or llama2.c file, found %s", file->path, found);
 }
@@ -143,14 +144,16 @@ static qk_status find_only(char **out, size_t *n_found, const char *folder, cons
 
 static qk_status nothing_there(const char *folder, size_t n_safetensors, size_t n_gguf, qk_error *err)
 {
-    char *pickled = qk_path_join(folder, "pytorch_model.bin"), *sharded = qk_path_join(folder, "pytorch_model.bin.index.json");
+    char *pickled = qk_path_join(folder, "pytorch_model.bin");
+    char *sharded = qk_path_join(folder, "pytorch_model.bin.index.json");
     const char *found = "";
     if ((pickled && qk_path_exists(pickled)) || (sharded && qk_path_exists(sharded)))
         found = "; found pytorch_model.bin, which is not supported: save it as safetensors";
     free(pickled);
     free(sharded);
-    return qk_fail(err, QK_E_IO, "%s: expected model.safetensors, model.safetensors.index.json, or one other .safetensors or .gguf file, "
-                   "found %zu .safetensors and %zu .gguf%s", folder, n_safetensors, n_gguf, found);
+    return qk_fail(err, QK_E_IO,
+                   "%s: expected model.safetensors, model.safetensors.index.json, or one other .safetensors or .gguf "
+                   "file, found %zu .safetensors and %zu .gguf%s", folder, n_safetensors, n_gguf, found);
 }
 
 /* The file that holds the weights where the folder is not sharded; *out malloc'ed. */
@@ -174,7 +177,8 @@ static qk_status read_config(qk_ckpt *ckpt, bool needed, qk_error *err)
     char *path = qk_path_join(ckpt->folder, "config.json");
     if (!path) return qk_out_of_memory(err, ckpt->folder, 0);
     if (qk_path_exists(path)) status = qk_json_read(&ckpt->config, path, err);
-    else if (needed) status = qk_fail(err, QK_E_IO, "%s: expected config.json beside the weights, found none", ckpt->folder);
+    else if (needed)
+        status = qk_fail(err, QK_E_IO, "%s: expected config.json beside the weights, found none", ckpt->folder);
     free(path);
     return status;
 }
@@ -183,7 +187,8 @@ static qk_status open_folder(qk_ckpt **out, const char *folder, qk_error *err)
 {
     qk_ckpt *ckpt = NULL;
     qk_status status = QK_OK;
-    char *whole = qk_path_join(folder, "model.safetensors"), *index = qk_path_join(folder, "model.safetensors.index.json");
+    char *whole = qk_path_join(folder, "model.safetensors");
+    char *index = qk_path_join(folder, "model.safetensors.index.json");
     if (!whole || !index) {
         status = qk_out_of_memory(err, folder, strlen(folder));
     } else if (!qk_path_exists(whole) && qk_path_exists(index)) {

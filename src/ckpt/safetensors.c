@@ -17,8 +17,8 @@ static qk_status read_offsets(size_t *begin, size_t *end, const json_t *entry, s
     json_int_t from = json_integer_value(a), to = json_integer_value(b);
     if (from < 0 || to < from || (uint64_t)to > n_data)
         return qk_tensor_fail(err, QK_E_FORMAT, file, name,
-                              "data_offsets: expected 0 <= begin <= end <= %zu (the bytes after the header), found %lld, %lld",
-                              n_data, (long long)from, (long long)to);
+                              "data_offsets: expected 0 <= begin <= end <= %zu (the bytes after the header), "
+                              "found %lld, %lld", n_data, (long long)from, (long long)to);
     *begin = (size_t)from;
     *end = (size_t)to;
     return QK_OK;
@@ -53,7 +53,8 @@ static qk_status read_entry(qk_tensor *tensor, const json_t *entry, const uint8_
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     if (!dtype) return qk_tensor_fail(err, QK_E_FORMAT, file, name, "dtype: expected a string");
     if (!qk_dtype_by_name(&tensor->dtype, dtype) || qk_dtype_describe(tensor->dtype)->block_elements != 1)
-        return qk_tensor_fail(err, QK_E_UNSUPPORTED, file, name, "data at byte %zu: dtype \"%.40s\" is not supported", at, dtype);
+        return qk_tensor_fail(err, QK_E_UNSUPPORTED, file, name, "data at byte %zu: dtype \"%.40s\" is not supported",
+                              at, dtype);
     status = read_shape(tensor, entry, file, err);
     if (status) return status;
     if (!qk_tensor_bytes(&tensor->n_bytes, tensor))
@@ -71,7 +72,8 @@ static qk_status read_metadata(qk_ckpt *ckpt, json_t *metadata, const qk_ckpt_fi
 {
     const char *key;
     json_t *value;
-    if (!json_is_object(metadata)) return qk_fail(err, QK_E_FORMAT, "%s: __metadata__: expected a JSON object", file->path);
+    if (!json_is_object(metadata))
+        return qk_fail(err, QK_E_FORMAT, "%s: __metadata__: expected a JSON object", file->path);
     json_object_foreach(metadata, key, value)
         if (!json_is_string(value))
             return qk_fail(err, QK_E_FORMAT, "%s: __metadata__: \"%.160s\": expected a string", file->path, key);
@@ -85,12 +87,13 @@ static qk_status find_header(size_t *n_header, const qk_ckpt_file *file, qk_erro
 {
     const qk_map *map = &file->map;
     if (map->size < 8)
-        return qk_fail(err, QK_E_FORMAT, "%s: safetensors header length: expected 8 bytes, found a file of %zu", file->path,
-                       map->size);
+        return qk_fail(err, QK_E_FORMAT, "%s: safetensors header length: expected 8 bytes, found a file of %zu",
+                       file->path, map->size);
     uint64_t n = qk_load_le(map->data, 8);
     if (n < 2 || n > map->size - 8)
-        return qk_fail(err, QK_E_FORMAT, "%s: safetensors header length at byte 0: expected 2 to %zu (the file has %zu bytes), found %llu",
-                       file->path, map->size - 8, map->size, (unsigned long long)n);
+        return qk_fail(err, QK_E_FORMAT,
+                       "%s: safetensors header length at byte 0: expected 2 to %zu (the file has %zu bytes), "
+                       "found %llu", file->path, map->size - 8, map->size, (unsigned long long)n);
     if (n > MAX_HEADER_BYTES)
         return qk_fail(err, QK_E_FORMAT, "%s: safetensors header length at byte 0: expected at most %zu, found %llu",
                        file->path, MAX_HEADER_BYTES, (unsigned long long)n);

@@ -33,8 +33,8 @@ static qk_status check_declared(size_t *n_bytes, const json_t *header, const qk_
     if ((unsigned)tensor->dtype >= QK_N_DTYPES || qk_dtype_describe(tensor->dtype)->block_elements != 1)
         return qk_fail(err, QK_E_ARGUMENT, "%s: tensor \"%.160s\": its dtype has no place in safetensors", path, name);
     if (tensor->n_dims < 0 || tensor->n_dims > QK_MAX_DIMS)
-        return qk_fail(err, QK_E_ARGUMENT, "%s: tensor \"%.160s\": expected 0 to %d axes, found %d", path, name, QK_MAX_DIMS,
-                       tensor->n_dims);
+        return qk_fail(err, QK_E_ARGUMENT, "%s: tensor \"%.160s\": expected 0 to %d axes, found %d", path, name,
+                       QK_MAX_DIMS, tensor->n_dims);
     memcpy(like.shape, tensor->shape, sizeof like.shape);
     bool fits = qk_tensor_bytes(n_bytes, &like);
     for (int i = 0; i < tensor->n_dims; i++) fits = fits && tensor->shape[i] <= INT64_MAX;
@@ -42,7 +42,8 @@ static qk_status check_declared(size_t *n_bytes, const json_t *header, const qk_
 }
 
 /* One entry for each tensor; *total gets the bytes of all. */
-static qk_status declare(json_t *header, size_t *total, const qk_tensor_out *tensors, size_t n, const char *path, qk_error *err)
+static qk_status declare(json_t *header, size_t *total, const qk_tensor_out *tensors, size_t n, const char *path,
+                         qk_error *err)
 {
     *total = 0;
     for (size_t i = 0; i < n; i++) {
@@ -50,7 +51,8 @@ static qk_status declare(json_t *header, size_t *total, const qk_tensor_out *ten
         qk_status status = check_declared(&n_bytes, header, &tensors[i], path, err);
         if (status) return status;
         if (!qk_add(begin, n_bytes, total) || *total > INT64_MAX)
-            return qk_fail(err, QK_E_ARGUMENT, "%s: tensor \"%.160s\": the file's size overflows", path, tensors[i].name);
+            return qk_fail(err, QK_E_ARGUMENT, "%s: tensor \"%.160s\": the file's size overflows", path,
+                           tensors[i].name);
         json_t *entry = json_pack("{s:s, s:o?, s:[I,I]}", "dtype", qk_dtype_describe(tensors[i].dtype)->name, "shape",
                                   shape_of(&tensors[i]), "data_offsets", (json_int_t)begin, (json_int_t)*total);
         if (json_object_set_new(header, tensors[i].name, entry) != 0) return qk_out_of_memory(err, path, n);
@@ -58,7 +60,8 @@ static qk_status declare(json_t *header, size_t *total, const qk_tensor_out *ten
     return QK_OK;
 }
 
-static qk_status describe(json_t *header, const char *const *metadata, size_t n_metadata, const char *path, qk_error *err)
+static qk_status describe(json_t *header, const char *const *metadata, size_t n_metadata, const char *path,
+                          qk_error *err)
 {
     if (n_metadata == 0) return QK_OK;
     json_t *object = json_object();
@@ -123,8 +126,8 @@ qk_status qk_safetensors_finish(qk_safetensors_writer *writer, qk_error *err)
 {
     qk_status status = QK_OK;
     if (writer->n_written != writer->n_expected)
-        status = qk_fail(err, QK_E_ARGUMENT, "%s: expected %zu bytes of data as declared, found %zu", writer->output.path,
-                         writer->n_expected, writer->n_written);
+        status = qk_fail(err, QK_E_ARGUMENT, "%s: expected %zu bytes of data as declared, found %zu",
+                         writer->output.path, writer->n_expected, writer->n_written);
     else status = qk_output_commit(&writer->output, err);
     qk_safetensors_abandon(writer);
     return status;

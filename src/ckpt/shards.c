@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 /* The distinct file names of the index in order; names borrowed from it, *out malloc'ed. */
 static qk_status list_files(const char ***out, size_t *n_out, json_t *weight_map, const char *index_path, qk_error *err)
@@ -18,7 +21,8 @@ static qk_status list_files(const char ***out, size_t *n_out, json_t *weight_map
         const char *name = json_string_value(value);
         if (!name || !*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
             free(names);
-            return qk_fail(err, QK_E_FORMAT, "%s: weight_map: \"%.160s\": expected the name of a file in the same folder%s%.80s",
+            return qk_fail(err, QK_E_FORMAT,
+                           "%s: weight_map: \"%.160s\": expected the name of a file in the same folder%s%.80s",
                            index_path, tensor, name ? ", found " : "", name ? name : "");
         }
         names[n++] = name;
@@ -38,10 +42,12 @@ static qk_status check_file(const qk_ckpt *ckpt, size_t first, const json_t *wei
     const qk_ckpt_file *file = &ckpt->files[ckpt->n_files - 1];
     for (size_t i = first; i < ckpt->n_tensors; i++) {
         const char *expected = json_string_value(json_object_get(weight_map, ckpt->tensors[i].name));
-        if (!expected) return qk_tensor_fail(err, QK_E_FORMAT, file, ckpt->tensors[i].name, "not in the weight_map of %s", index_path);
+        if (!expected)
+            return qk_tensor_fail(err, QK_E_FORMAT, file, ckpt->tensors[i].name, "not in the weight_map of %s",
+                                  index_path);
         if (strcmp(expected, name) != 0)
-            return qk_tensor_fail(err, QK_E_FORMAT, file, ckpt->tensors[i].name, "the weight_map of %s puts it into %.80s",
-                                  index_path, expected);
+            return qk_tensor_fail(err, QK_E_FORMAT, file, ckpt->tensors[i].name,
+                                  "the weight_map of %s puts it into %.80s", index_path, expected);
     }
     return QK_OK;
 }
@@ -53,8 +59,8 @@ static qk_status check_index(const qk_ckpt *ckpt, json_t *weight_map, const char
     json_t *value;
     json_object_foreach(weight_map, tensor, value)
         if (!qk_ckpt_find(ckpt, tensor))
-            return qk_fail(err, QK_E_FORMAT, "%s: weight_map: tensor \"%.160s\": expected in %.80s, not found there", index_path,
-                           tensor, json_string_value(value));
+            return qk_fail(err, QK_E_FORMAT, "%s: weight_map: tensor \"%.160s\": expected in %.80s, not found there",
+                           index_path, tensor, json_string_value(value));
     return QK_OK;
 }
 
@@ -64,8 +70,9 @@ static qk_status read_shard(qk_ckpt *ckpt, const char *folder, const char *name,
     char *path = qk_path_join(folder, name);
     size_t first = ckpt->n_tensors;
     if (!path) return qk_out_of_memory(err, name, strlen(name));
-    qk_status status = qk_path_exists(path) ? QK_OK
-                                            : qk_fail(err, QK_E_IO, "%s: expected the shard \"%.160s\", found no such file", index_path, name);
+    qk_status status = QK_OK;
+    if (!qk_path_exists(path))
+        status = qk_fail(err, QK_E_IO, "%s: expected the shard \"%.160s\", found no such file", index_path, name);
     if (!status) status = qk_ckpt_add_file(ckpt, path, err);
     if (!status) status = qk_safetensors_read(ckpt, &ckpt->files[ckpt->n_files - 1], err);
     if (!status) status = check_file(ckpt, first, weight_map, name, index_path, err);
@@ -88,7 +95,8 @@ qk_status qk_shards_open(qk_ckpt **out, const char *folder, const char *index_pa
     }
     status = list_files(&names, &n_names, weight_map, index_path, err);
     if (!status) status = qk_ckpt_new(&ckpt, folder, folder, n_names, err);
-    for (size_t i = 0; !status && i < n_names; i++) status = read_shard(ckpt, folder, names[i], weight_map, index_path, err);
+    for (size_t i = 0; !status && i < n_names; i++)
+        status = read_shard(ckpt, folder, names[i], weight_map, index_path, err);
     if (!status) status = qk_ckpt_index(ckpt, err);
     if (!status) status = check_index(ckpt, weight_map, index_path, err);
 out:
