@@ -44,7 +44,8 @@ static void gini_matches_the_published_values(void **state)
 static void description_of_bad_samples_is_nan(void **state)
 {
     (void)state;
-    double none[1] = { 0 }, one[] = { 3 }, same[] = { 0.1, 0.1, 0.1 }, nan[] = { 1, NAN, 2 }, inf[] = { 1, INFINITY, 2 };
+    double none[1] = { 0 }, one[] = { 3 }, same[] = { 0.1, 0.1, 0.1 };
+    double nan[] = { 1, NAN, 2 }, inf[] = { 1, INFINITY, 2 };
     assert_true(isnan(qk_mean(none, 0)) && qk_sum(none, 0) == 0 && isnan(qk_sd(none, 0, 0)) && isnan(qk_sd(one, 1, 1)));
     assert_true(isnan(qk_quantile(none, 0, 0.5)) && isnan(qk_gini(none, 0)) && isnan(qk_kurtosis(none, 0)));
     assert_true(isnan(qk_entropy(none, 0)) && isnan(qk_entropy(one, 1)) && isnan(qk_entropy((double[]){ 0, 0 }, 2)));
@@ -137,7 +138,8 @@ static void p_values_print(void **state)
     (void)state;
     static const struct { double log10_p; const char *text; } cases[] = {
         { 0, "p = 1" }, { 1e-17, "p = 1" }, { -0.30102999566398120, "p = 0.5" }, { -1.4948500216800940, "p = 0.032" },
-        { -3, "p = 0.001" }, { -3.03, "p = 9.3e-4" }, { -89.88605664769316, "p = 1.3e-90" }, { -50.0001, "p = 1.0e-50" },
+        { -3, "p = 0.001" }, { -3.03, "p = 9.3e-4" }, { -89.88605664769316, "p = 1.3e-90" },
+        { -50.0001, "p = 1.0e-50" },
         { -307.5, "p = 10^-307.5" }, { -2872.313, "p = 10^-2872.3" }, { -1.2345e12, "p = 10^-1.23e+12" },
         { -INFINITY, "p = 0" }, { NAN, "p undefined" },
     };

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/base.h"
+#include "measure/measure.h"
 #include "model/model.h"
 #include "report/report.h"
 #include "text/text.h"
@@ -59,7 +60,6 @@ qk_status qk_study_massive_captured(json_t **results, const qk_captured *files, 
 
 /* ---- disrupt: experiment 2 */
 
-typedef enum qk_control { QK_CONTROL_EXCLUDING, QK_CONTROL_UNIFORM, QK_CONTROL_SAME_HEAD } qk_control;
 typedef enum qk_preset { QK_PRESET_NONE, QK_PRESET_AFRICA, QK_PRESET_JIN } qk_preset;
 typedef struct qk_disrupt_settings {
     double lambda;
