@@ -1,0 +1,60 @@
+/* kernels.h - the operations of a forward pass, each in two forms: `reference`, plain loops that accumulate in double and are
+ * never optimised, and `fast`.  A study runs on either table; a test compares them row by row.
+ *
+ * Every operation but the product works on one row or one block and is called from many threads at once. */
+#ifndef QK_MATH_KERNELS_H
+#define QK_MATH_KERNELS_H
+
+#include "base/base.h"
+
+/* Rows of a product are computed in tiles of this many; buffers are padded to a multiple, so that a row's bits do not
+ * depend on how many rows lie beside it. */
+#define QK_TILE_ROWS 48
+/* Queries of one attention block. */
+#define QK_ATTENTION_ROWS 64
+
+/* One head's queries [n_rows] at positions row0.. against its keys and values 0..row0+n_rows-1. */
+typedef struct qk_attention {
+    const float *q;              /* [n_rows] rows of head_dim, q_stride floats apart */
+    const float *k, *v;          /* [row0 + n_rows] rows of head_dim, kv_stride apart */
+    float *z;                    /* [n_rows] rows of head_dim, z_stride apart; may be q itself */
+    size_t q_stride, kv_stride, z_stride;
+    size_t row0, n_rows, head_dim;
+    size_t window;               /* keys a query looks back to, itself included; 0 = all */
+    float scale;
+    float *scores;               /* [n_rows][scores_stride]; scores_stride >= row0 + n_rows */
+    size_t scores_stride;
+} qk_attention;
+
+typedef struct qk_kernels {
+    const char *name;
+    /* y[m][n] = x[m][k] w[n][k]^T + bias[n] (bias may be NULL).  Rows are *_stride floats apart.  Uses n_threads. */
+    void (*product)(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias, size_t m,
+                    size_t n, size_t k, int n_threads);
+    /* y[i] = gain[i] * x[i] / sqrt(mean(x^2) + eps); y may be x.  Zhang and Sennrich 2019. */
+    void (*rms_norm)(float *y, const float *x, const float *gain, size_t n, double eps);
+    /* (x[m], x[m + D/2]) turned by the angle of cos[m], sin[m]. */
+    void (*rotate)(float *x, const float *cos, const float *sin, size_t head_dim);
+    /* scores = scale * q.k, -inf above the diagonal and beyond the window. */
+    void (*attend)(const qk_attention *a);
+    /* Each row of scores -> its softmax. */
+    void (*softmax)(float *row, size_t n);
+    /* z = scores v. */
+    void (*mix)(const qk_attention *a);
+    /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + e^-x). */
+    void (*silu_mul)(float *out, const float *gate, const float *up, size_t n);
+    /* -log softmax(logits)[target], nats. */
+    double (*nll)(const float *logits, size_t n, size_t target);
+} qk_kernels;
+
+const qk_kernels *qk_kernels_reference(void);
+const qk_kernels *qk_kernels_fast(void);
+/* What the fast table runs on: "oneDNN 2.6.3, AVX2"; text[64]. */
+void qk_kernels_describe(char text[64]);
+
+/* y += x */
+void qk_add_rows(float *y, const float *x, size_t n);
+/* False when an entry is infinite or NaN. */
+bool qk_all_finite(const float *x, size_t n);
+
+#endif

@@ -1,0 +1,321 @@
+/* forward.c - the one forward function: a batch of streams through one layer, whatever the architecture. */
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pass/pass.h"
+
+/* ---- weights of the layer */
+
+#define LAYER_FIELDS(X)                                                                                                    \
+    X(attn_norm) X(q) X(k) X(v) X(o) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate) X(up) \
+    X(down) X(gate_bias) X(up_bias) X(down_bias)
+
+/* The weight in f32: where it is mapped, or converted to *at, which moves on. */
+static const float *load(const qk_weight *weight, float **at, int n_threads)
+{
+    if (!weight->tensor) return NULL;
+    const float *mapped = qk_weight_mapped(weight);
+    if (mapped) return mapped;
+    float *out = *at;
+    *at += weight->n_rows * weight->n_cols;
+    const size_t step = 64;
+#pragma omp parallel for num_threads(n_threads) if (weight->n_rows * weight->n_cols > 100000)
+    for (size_t row = 0; row < weight->n_rows; row += step)
+        qk_weight_rows(out + row * weight->n_cols, weight, row, weight->n_rows - row < step ? weight->n_rows - row : step);
+    return out;
+}
+
+void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer)
+{
+    const qk_layer_weights *w = &pass->model->layers[layer];
+    float *at = pass->scratch.layer;
+#define X(field) out->field = load(&w->field, &at, pass->layout.n_threads);
+    LAYER_FIELDS(X)
+#undef X
+}
+
+/* ---- rows in parallel */
+
+static void norm_rows(const qk_pass *pass, float *y, const float *x, const float *gain, size_t n_rows, size_t width)
+{
+#pragma omp parallel for num_threads(pass->layout.n_threads) if (n_rows * width > 50000)
+    for (size_t i = 0; i < n_rows; i++) pass->ops->rms_norm(y + i * width, x + i * width, gain, width, pass->config->rms_norm_eps);
+}
+
+static void add_rows(const qk_pass *pass, float *y, const float *x, size_t n_rows, size_t width)
+{
+#pragma omp parallel for num_threads(pass->layout.n_threads) if (n_rows * width > 50000)
+    for (size_t i = 0; i < n_rows; i++) qk_add_rows(y + i * width, x + i * width, width);
+}
+
+/* Products are computed over whole tiles: rows beyond n_rows are padding of the buffers. */
+static void product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows, size_t n, size_t k)
+{
+    size_t padded = (n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+    pass->ops->product(y, n, x, k, w, bias, padded, n, k, pass->layout.n_threads);
+}
+
+/* ---- rotation */
+
+/* cos and sin for positions of a sequence of n_tokens; only two scalings depend on the length. */
+static void prepare_rotation(qk_pass *pass, size_t n_tokens)
+{
+    const qk_config *c = pass->config;
+    bool by_length = c->rope_kind == QK_ROPE_DYNAMIC || c->rope_kind == QK_ROPE_LONGROPE;
+    size_t half = (size_t)c->head_dim / 2, length = by_length ? n_tokens : pass->layout.longest;
+    if (pass->rope_length >= n_tokens && pass->rope_key == (by_length ? n_tokens : 0)) return;
+    double factor;
+    qk_rope_frequencies(pass->scratch.inv_freq, &factor, c, n_tokens);
+    for (size_t t = 0; t < length; t++)
+        for (size_t m = 0; m < half; m++) {
+            float angle = (float)t * pass->scratch.inv_freq[m];
+            pass->scratch.cos[t * half + m] = cosf(angle) * (float)factor;
+            pass->scratch.sin[t * half + m] = sinf(angle) * (float)factor;
+        }
+    pass->rope_length = length;
+    pass->rope_key = by_length ? n_tokens : 0;
+}
+
+static void rotate_segment(qk_pass *pass, const qk_segment *s, float *x, int n_heads)
+{
+    const qk_config *c = pass->config;
+    size_t d = (size_t)c->head_dim, half = d / 2;
+    prepare_rotation(pass, pass->spec->sequences[s->sequence].n_tokens);
+#pragma omp parallel for num_threads(pass->layout.n_threads) if (s->n_rows * (size_t)n_heads * d > 50000)
+    for (size_t i = 0; i < s->n_rows; i++)
+        for (int h = 0; h < n_heads; h++)
+            pass->ops->rotate(x + (i * (size_t)n_heads + (size_t)h) * d, pass->scratch.cos + (s->position0 + i) * half,
+                              pass->scratch.sin + (s->position0 + i) * half, d);
+}
+
+/* ---- queries, keys, values */
+
+static void norm_heads(const qk_pass *pass, float *x, const float *gain, size_t n_rows, int n_heads, qk_qk_norm kind)
+{
+    size_t d = (size_t)pass->config->head_dim, width = (size_t)n_heads * d;
+    if (kind == QK_NORM_PER_HEAD) norm_rows(pass, x, x, gain, n_rows * (size_t)n_heads, d);
+    else norm_rows(pass, x, x, gain, n_rows, width);
+}
+
+/* One of q, k: edits before norm, norm, rotation, edits after. */
+static qk_status shape_heads(qk_pass *pass, int layer, float *x, int n_heads, qk_qk_norm norm, const float *gain,
+                             const qk_site sites[3], const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    size_t width = (size_t)n_heads * (size_t)pass->config->head_dim;
+    size_t n_rows = segments[n_segments - 1].row + segments[n_segments - 1].n_rows;
+    qk_status status = qk_site_visit(pass, sites[0], layer, x, width, segments, n_segments, err);
+    if (!status && norm != QK_NORM_NONE) {
+        norm_heads(pass, x, gain, n_rows, n_heads, norm);
+        status = qk_site_visit(pass, sites[1], layer, x, width, segments, n_segments, err);
+    }
+    if (!status && pass->config->rope_kind != QK_ROPE_NONE)
+        for (size_t i = 0; i < n_segments; i++) rotate_segment(pass, &segments[i], x + segments[i].row * width, n_heads);
+    return status ? status : qk_site_visit(pass, sites[2], layer, x, width, segments, n_segments, err);
+}
+
+/* ---- attention */
+
+/* Block `index` of QK_ATTENTION_ROWS queries of one head of one segment. */
+static qk_attention attention_block(const qk_pass *pass, int layer, const qk_segment *s, int head, size_t index, float *scores)
+{
+    const qk_config *c = pass->config;
+    const qk_scratch *b = &pass->scratch;
+    size_t d = (size_t)c->head_dim, q_stride = (size_t)c->n_heads * d, kv_stride = (size_t)c->n_kv_heads * d;
+    size_t row = index * QK_ATTENTION_ROWS, kv_head = (size_t)head / (size_t)(c->n_heads / c->n_kv_heads);
+    float *q = b->q + (s->row + row) * q_stride + (size_t)head * d;
+    return (qk_attention){
+        .q = q, .z = q, .q_stride = q_stride, .z_stride = q_stride, .kv_stride = kv_stride,
+        .k = b->k + s->row * kv_stride + kv_head * d, .v = b->v + s->row * kv_stride + kv_head * d,
+        .row0 = row, .n_rows = s->n_rows - row < QK_ATTENTION_ROWS ? s->n_rows - row : QK_ATTENTION_ROWS,
+        .head_dim = d, .window = layer >= c->first_window_layer ? (size_t)c->sliding_window : 0,
+        .scale = (float)c->softmax_scale, .scores = scores, .scores_stride = pass->layout.longest,
+    };
+}
+
+static size_t blocks_of(const qk_segment *s) { return (s->n_rows + QK_ATTENTION_ROWS - 1) / QK_ATTENTION_ROWS; }
+
+static void attend_block(const qk_pass *pass, const qk_attention *a)
+{
+    pass->ops->attend(a);
+    for (size_t i = 0; i < a->n_rows; i++) pass->ops->softmax(a->scores + i * a->scores_stride, a->row0 + a->n_rows);
+    pass->ops->mix(a);
+}
+
+static void attend_all(const qk_pass *pass, int layer, const qk_segment *segments, size_t n_segments)
+{
+    size_t n_heads = (size_t)pass->config->n_heads, n_tasks = 0;
+    for (size_t i = 0; i < n_segments; i++) n_tasks += n_heads * blocks_of(&segments[i]);
+#pragma omp parallel num_threads(pass->layout.n_threads)
+    {
+        omp_set_num_threads(1); /* the products inside a block stay in this thread */
+        float *scores = pass->scratch.scores + (size_t)omp_get_thread_num() * QK_ATTENTION_ROWS * pass->layout.longest;
+#pragma omp for schedule(dynamic, 4)
+        for (size_t task = 0; task < n_tasks; task++) {
+            size_t rest = task, i = 0;
+            while (rest >= n_heads * blocks_of(&segments[i])) rest -= n_heads * blocks_of(&segments[i++]);
+            qk_attention a = attention_block(pass, layer, &segments[i], (int)(rest % n_heads), rest / n_heads, scores);
+            attend_block(pass, &a);
+        }
+    }
+}
+
+/* Show a block of scores or pattern as rows over all keys of the sequence. */
+static qk_status show_block(qk_pass *pass, qk_site site, int layer, const qk_segment *s, int head, const qk_attention *a, qk_error *err)
+{
+    if (!qk_site_wanted(pass, site, layer)) return QK_OK;
+    float beyond = site == QK_SITE_SCORES ? -INFINITY : 0;
+    for (size_t i = 0; i < a->n_rows; i++)
+        for (size_t j = a->row0 + a->n_rows; j < s->n_rows; j++) a->scores[i * a->scores_stride + j] = beyond;
+    for (size_t p = 0; p < pass->spec->n_probes; p++) {
+        const qk_probe *probe = &pass->spec->probes[p];
+        bool all = probe->layer_from == 0 && probe->layer_to == 0;
+        if (!(probe->sites & QK_AT(site)) || !(all || (layer >= probe->layer_from && layer < probe->layer_to))) continue;
+        for (size_t c = s->condition; c < pass->group.condition1; c++) {
+            if (pass->standing[(size_t)layer * pass->spec->n_conditions + c] != s->condition) continue;
+            qk_view view = { .site = site, .layer = layer, .sequence = s->sequence, .condition = c, .head = head, .row0 = a->row0,
+                             .n_rows = a->n_rows, .width = s->n_rows, .stride = a->scores_stride, .x = a->scores };
+            qk_status status = probe->see(probe->user, &view, err);
+            if (status) return status;
+        }
+    }
+    return QK_OK;
+}
+
+/* The same, block after block in order, for probes that look at scores or pattern. */
+static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    for (size_t i = 0; i < n_segments; i++)
+        for (int head = 0; head < pass->config->n_heads; head++)
+            for (size_t block = 0; block < blocks_of(&segments[i]); block++) {
+                qk_attention a = attention_block(pass, layer, &segments[i], head, block, pass->scratch.scores);
+                pass->ops->attend(&a);
+                qk_status status = show_block(pass, QK_SITE_SCORES, layer, &segments[i], head, &a, err);
+                for (size_t r = 0; r < a.n_rows; r++) pass->ops->softmax(a.scores + r * a.scores_stride, a.row0 + a.n_rows);
+                if (!status) status = show_block(pass, QK_SITE_PATTERN, layer, &segments[i], head, &a, err);
+                if (status) return status;
+                pass->ops->mix(&a);
+            }
+    return QK_OK;
+}
+
+/* ---- the layer */
+
+/* Residual rows of batch rows [row, row + n): the segments of a batch lie in the residual buffer in the order of the batch,
+ * but not always side by side, so they are gathered into and scattered from block buffers. */
+static void gather(const qk_pass *pass, float *out, const qk_segment *parts, size_t n_parts)
+{
+    size_t width = (size_t)pass->config->d_model, row = 0;
+    for (size_t i = 0; i < n_parts; row += parts[i++].n_rows)
+        memcpy(out + row * width, pass->residual + parts[i].x_row * width, parts[i].n_rows * width * sizeof(float));
+}
+
+/* resid += delta, part by part, and the site behind it. */
+static qk_status add_delta(qk_pass *pass, qk_site site, int layer, const qk_segment *parts, size_t n_parts, qk_error *err)
+{
+    size_t width = (size_t)pass->config->d_model, row = 0;
+    for (size_t i = 0; i < n_parts; row += parts[i++].n_rows) {
+        float *x = pass->residual + parts[i].x_row * width;
+        add_rows(pass, x, pass->scratch.delta + row * width, parts[i].n_rows, width);
+        qk_status status = qk_site_visit(pass, site, layer, x, width, &parts[i], 1, err);
+        if (status) return status;
+    }
+    return QK_OK;
+}
+
+static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts, size_t row,
+                               size_t n_rows, qk_error *err)
+{
+    const qk_config *c = pass->config;
+    const qk_scratch *b = &pass->scratch;
+    size_t width = (size_t)c->d_model, q = (size_t)(c->n_heads * c->head_dim), kv = (size_t)(c->n_kv_heads * c->head_dim);
+    for (size_t i = 0; i < n_parts; i++) {
+        qk_status status = qk_site_visit(pass, QK_SITE_RESID_PRE, layer, pass->residual + parts[i].x_row * width, width, &parts[i], 1, err);
+        if (status) return status;
+    }
+    gather(pass, b->normed, parts, n_parts);
+    norm_rows(pass, b->normed, b->normed, w->attn_norm, n_rows, width);
+    qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, b->normed, width, parts, n_parts, err);
+    if (status) return status;
+    product(pass, b->q + row * q, b->normed, w->q, w->q_bias, n_rows, q, width);
+    product(pass, b->k + row * kv, b->normed, w->k, w->k_bias, n_rows, kv, width);
+    product(pass, b->v + row * kv, b->normed, w->v, w->v_bias, n_rows, kv, width);
+    return QK_OK;
+}
+
+static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, size_t n_parts, size_t n_rows, qk_error *err)
+{
+    size_t width = (size_t)pass->config->d_ffn;
+    float *gate = pass->scratch.gate, *up = pass->scratch.up;
+    qk_status status = qk_site_visit(pass, QK_SITE_MLP_PRE, layer, gate, width, parts, n_parts, err);
+    if (!status) status = qk_site_visit(pass, QK_SITE_MLP_PRE_LINEAR, layer, up, width, parts, n_parts, err);
+    if (status) return status;
+#pragma omp parallel for num_threads(pass->layout.n_threads) if (n_rows * width > 50000)
+    for (size_t i = 0; i < n_rows; i++) pass->ops->silu_mul(gate + i * width, gate + i * width, up + i * width, width);
+    return qk_site_visit(pass, QK_SITE_MLP_POST, layer, gate, width, parts, n_parts, err);
+}
+
+/* From z to the residual stream behind the layer. */
+static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts, size_t row,
+                              size_t n_rows, qk_error *err)
+{
+    const qk_config *c = pass->config;
+    const qk_scratch *b = &pass->scratch;
+    size_t width = (size_t)c->d_model, q = (size_t)(c->n_heads * c->head_dim), ffn = (size_t)c->d_ffn;
+    product(pass, b->delta, b->q + row * q, w->o, w->o_bias, n_rows, width, q);
+    qk_status status = qk_site_visit(pass, QK_SITE_ATTN_OUT, layer, b->delta, width, parts, n_parts, err);
+    if (!status) status = add_delta(pass, QK_SITE_RESID_MID, layer, parts, n_parts, err);
+    if (status) return status;
+    gather(pass, b->normed, parts, n_parts);
+    norm_rows(pass, b->normed, b->normed, w->ffn_norm, n_rows, width);
+    status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, b->normed, width, parts, n_parts, err);
+    if (status) return status;
+    product(pass, b->gate, b->normed, w->gate, w->gate_bias, n_rows, ffn, width);
+    product(pass, b->up, b->normed, w->up, w->up_bias, n_rows, ffn, width);
+    status = silu_block(pass, layer, parts, n_parts, n_rows, err);
+    if (status) return status;
+    product(pass, b->delta, b->gate, w->down, w->down_bias, n_rows, width, ffn);
+    status = qk_site_visit(pass, QK_SITE_MLP_OUT, layer, b->delta, width, parts, n_parts, err);
+    return status ? status : add_delta(pass, QK_SITE_RESID_POST, layer, parts, n_parts, err);
+}
+
+typedef qk_status block_function(qk_pass *, int, const qk_layer_f32 *, const qk_segment *, size_t, size_t, size_t, qk_error *);
+
+/* Run `work` over the batch in blocks of block_rows. */
+static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *segments,
+                            size_t n_segments, qk_segment *parts, qk_error *err)
+{
+    size_t n_rows = segments[n_segments - 1].row + segments[n_segments - 1].n_rows, step = pass->layout.block_rows;
+    for (size_t row = 0; row < n_rows; row += step) {
+        size_t n = n_rows - row < step ? n_rows - row : step;
+        size_t n_parts = qk_segments_cut(parts, segments, n_segments, row, n);
+        qk_status status = work(pass, layer, w, parts, n_parts, row, n, err);
+        if (status) return status;
+    }
+    return QK_OK;
+}
+
+qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    static const qk_site q_sites[3] = { QK_SITE_Q, QK_SITE_Q_NORMED, QK_SITE_ROT_Q };
+    static const qk_site k_sites[3] = { QK_SITE_K, QK_SITE_K_NORMED, QK_SITE_ROT_K };
+    const qk_config *c = pass->config;
+    const qk_scratch *b = &pass->scratch;
+    size_t q = (size_t)(c->n_heads * c->head_dim), kv = (size_t)(c->n_kv_heads * c->head_dim);
+    qk_segment *parts = NULL;
+    qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
+    if (!status) status = for_blocks(project_block, pass, layer, w, segments, n_segments, parts, err);
+    if (!status) status = shape_heads(pass, layer, b->q, c->n_heads, c->q_norm, w->q_norm, q_sites, segments, n_segments, err);
+    if (!status) status = shape_heads(pass, layer, b->k, c->n_kv_heads, c->k_norm, w->k_norm, k_sites, segments, n_segments, err);
+    if (!status) status = qk_site_visit(pass, QK_SITE_V, layer, b->v, kv, segments, n_segments, err);
+    if (status) goto out;
+    if (qk_site_wanted(pass, QK_SITE_SCORES, layer) || qk_site_wanted(pass, QK_SITE_PATTERN, layer))
+        status = attend_shown(pass, layer, segments, n_segments, err);
+    else attend_all(pass, layer, segments, n_segments);
+    if (!status) status = qk_site_visit(pass, QK_SITE_Z, layer, b->q, q, segments, n_segments, err);
+    if (!status) status = for_blocks(finish_block, pass, layer, w, segments, n_segments, parts, err);
+out:
+    free(parts);
+    return status;
+}

@@ -1,0 +1,361 @@
+/* pass.c - one sweep through the model, layer by layer, that carries all streams. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pass/pass.h"
+
+/* ---- checking what comes in */
+
+static qk_status check_sequence(const qk_sequence *s, size_t index, const qk_config *c, bool score, qk_error *err)
+{
+    if (!s->tokens || s->n_tokens == 0) return qk_fail(err, QK_E_ARGUMENT, "document %zu: no tokens", index);
+    if (s->n_tokens > 1 << 28) return qk_fail(err, QK_E_ARGUMENT, "document %zu: %zu tokens, at most %d", index, s->n_tokens, 1 << 28);
+    if (score && (s->score_from < 1 || s->score_from >= s->n_tokens))
+        return qk_fail(err, QK_E_ARGUMENT, "document %zu: score_from %zu: expected 1 to %zu", index, s->score_from, s->n_tokens - 1);
+    for (size_t i = 0; i < s->n_tokens; i++)
+        if (s->tokens[i] < 0 || s->tokens[i] >= c->n_vocab)
+            return qk_fail(err, QK_E_ARGUMENT, "document %zu, token %zu: id %d, the model has 0 to %d", index, i, s->tokens[i], c->n_vocab - 1);
+    return QK_OK;
+}
+
+static qk_status check_spec(const qk_pass_spec *spec, const qk_config *c, qk_error *err)
+{
+    if (spec->n_sequences == 0) return qk_fail(err, QK_E_ARGUMENT, "nothing to do: no documents");
+    if (spec->precision == QK_PRECISION_BF16)
+        return qk_fail(err, QK_E_UNSUPPORTED, "precision bf16: this version multiplies in f32 (auto, f32)");
+    for (size_t s = 0; s < spec->n_sequences; s++) {
+        qk_status status = check_sequence(&spec->sequences[s], s, c, spec->score, err);
+        if (status) return status;
+    }
+    return QK_OK;
+}
+
+static const qk_condition baseline = { .name = "baseline" };
+
+/* The caller's spec with the default baseline filled in. */
+static qk_pass_spec completed(const qk_pass_spec *spec)
+{
+    qk_pass_spec s = *spec;
+    if (s.n_conditions == 0) {
+        s.conditions = &baseline;
+        s.n_conditions = 1;
+    }
+    return s;
+}
+
+qk_status qk_pass_plan(qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err)
+{
+    qk_pass_spec s = completed(spec);
+    qk_status status = check_spec(&s, &model->config, err);
+    return status ? status : qk_layout_make(NULL, plan, model, &s, err);
+}
+
+/* ---- memory */
+
+static qk_status carve(qk_scratch *b, const qk_layout *l, const qk_config *c, bool wants_logits, qk_error *err)
+{
+    size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim, half = (size_t)c->head_dim / 2;
+    const struct { float **piece; size_t n; } table[] = {
+        { &b->normed, l->block_rows * (size_t)c->d_model }, { &b->delta, l->block_rows * (size_t)c->d_model },
+        { &b->q, l->batch_rows * q }, { &b->k, l->batch_rows * kv }, { &b->v, l->batch_rows * kv },
+        { &b->gate, l->block_rows * (size_t)c->d_ffn }, { &b->up, l->block_rows * (size_t)c->d_ffn },
+        { &b->scores, (size_t)l->n_threads * QK_ATTENTION_ROWS * l->longest },
+        { &b->logits, wants_logits ? l->logit_rows * (size_t)c->n_vocab : 0 },
+        { &b->cos, l->longest * half }, { &b->sin, l->longest * half }, { &b->inv_freq, half }, { &b->layer, l->layer_floats },
+    };
+    qk_status status = qk_new_floats(&b->memory, l->scratch_floats, "activations", err);
+    if (status) return status;
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        *table[i].piece = b->memory + at;
+        at += (table[i].n + 15) / 16 * 16; /* 64-byte aligned */
+    }
+    return QK_OK;
+}
+
+static qk_status new_result(qk_pass_result **out, const qk_pass_spec *spec, qk_error *err)
+{
+    qk_pass_result *r = NULL;
+    size_t n = spec->n_sequences * spec->n_conditions;
+    qk_status status = qk_new_array(&r, 1, sizeof *r, "result", err);
+    if (status) return status;
+    r->n_sequences = spec->n_sequences;
+    r->n_conditions = spec->n_conditions;
+    status = qk_new_array(&r->scores, n, sizeof *r->scores, "scores", err);
+    if (!status) status = qk_new_array(&r->receipts, n, sizeof *r->receipts, "receipts", err);
+    for (size_t i = 0; i < n && !status; i++) {
+        size_t n_edits = spec->conditions[i % spec->n_conditions].n_edits;
+        if (n_edits) status = qk_new_array(&r->receipts[i], n_edits, sizeof **r->receipts, "receipts", err);
+    }
+    if (status) return qk_pass_result_free(r), status;
+    *out = r;
+    return QK_OK;
+}
+
+void qk_pass_result_free(qk_pass_result *r)
+{
+    if (!r) return;
+    for (size_t i = 0; i < r->n_sequences * r->n_conditions; i++) {
+        if (r->scores) free(r->scores[i].token_nll);
+        if (r->receipts) free(r->receipts[i]);
+    }
+    free(r->scores);
+    free(r->receipts);
+    free(r);
+}
+
+/* ---- forks */
+
+/* The edits of two conditions that act at `stage` agree, in order. */
+static bool same_edits(const qk_pass *pass, size_t a, size_t b, int stage)
+{
+    const qk_edit_table *t = &pass->edits;
+    size_t i = t->first[a], j = t->first[b];
+    for (;;) {
+        while (i < t->first[a + 1] && t->items[i].stage != stage) i++;
+        while (j < t->first[b + 1] && t->items[j].stage != stage) j++;
+        bool end_a = i == t->first[a + 1], end_b = j == t->first[b + 1];
+        if (end_a || end_b) return end_a && end_b;
+        if (!qk_edits_equal(&t->items[i++], &t->items[j++], pass->config)) return false;
+    }
+}
+
+/* standing[stage][c]: the lowest condition of the group whose edits up to and including the stage are those of c. */
+static void find_classes(qk_pass *pass)
+{
+    size_t n = pass->spec->n_conditions;
+    for (int stage = 0; stage <= pass->config->n_layers; stage++) {
+        size_t *now = pass->standing + (size_t)stage * n;
+        for (size_t c = pass->group.condition0; c < pass->group.condition1; c++) {
+            now[c] = c;
+            for (size_t other = pass->group.condition0; other < c; other++) {
+                bool together = stage == 0 || now[other - n] == now[c - n];
+                if (now[other] != other || !together || !same_edits(pass, other, c, stage)) continue;
+                now[c] = other;
+                break;
+            }
+        }
+    }
+}
+
+static size_t x_row(const qk_pass *pass, size_t sequence, size_t condition)
+{
+    return pass->row_of[sequence] + (condition - pass->group.condition0) * pass->spec->sequences[sequence].n_tokens;
+}
+
+/* Streams that leave their class at this stage start from a copy of what they shared. */
+static void fork_streams(qk_pass *pass, int stage)
+{
+    size_t n = pass->spec->n_conditions, width = (size_t)pass->config->d_model;
+    if (stage == 0) return;
+    const size_t *now = pass->standing + (size_t)stage * n, *before = now - n;
+    for (size_t s = pass->group.sequence0; s < pass->group.sequence1; s++)
+        for (size_t c = pass->group.condition0; c < pass->group.condition1; c++)
+            if (now[c] == c && before[c] != c)
+                memcpy(pass->residual + x_row(pass, s, c) * width, pass->residual + x_row(pass, s, before[c]) * width,
+                       pass->spec->sequences[s].n_tokens * width * sizeof(float));
+}
+
+/* The streams alive at `stage` as segments, in order; returns how many. */
+static size_t live_segments(qk_segment *out, const qk_pass *pass, int stage)
+{
+    size_t n = 0;
+    for (size_t s = pass->group.sequence0; s < pass->group.sequence1; s++)
+        for (size_t c = pass->group.condition0; c < pass->group.condition1; c++)
+            if (pass->standing[(size_t)stage * pass->spec->n_conditions + c] == c)
+                out[n++] = (qk_segment){ .sequence = s, .condition = c, .x_row = x_row(pass, s, c),
+                                         .n_rows = pass->spec->sequences[s].n_tokens };
+    return n;
+}
+
+/* ---- the sweep */
+
+static qk_status tick(const qk_pass *pass, qk_error *err)
+{
+    const qk_progress *p = &pass->spec->progress;
+    if (p->tick && !p->tick(p->user, "pass", pass->done, pass->total)) return qk_fail(err, QK_E_INTERRUPTED, "interrupted");
+    return QK_OK;
+}
+
+static qk_status embed(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    size_t width = (size_t)pass->config->d_model;
+    for (size_t i = 0; i < n_segments; i++) {
+        const int32_t *tokens = pass->spec->sequences[segments[i].sequence].tokens;
+        float *x = pass->residual + segments[i].x_row * width;
+        for (size_t t = 0; t < segments[i].n_rows; t++) qk_weight_rows(x + t * width, &pass->model->embedding, (size_t)tokens[t], 1);
+        qk_status status = qk_site_visit(pass, QK_SITE_EMBED, -1, x, width, &segments[i], 1, err);
+        if (status) return status;
+    }
+    return QK_OK;
+}
+
+/* All live streams through one layer, in batches of whole streams. */
+static qk_status run_layer(qk_pass *pass, int layer, qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    qk_layer_f32 weights;
+    qk_layer_load(&weights, pass, layer);
+    for (size_t first = 0; first < n_segments;) {
+        size_t n = 0, rows = 0;
+        while (first + n < n_segments && (n == 0 || rows + segments[first + n].n_rows <= pass->layout.batch_rows)) {
+            segments[first + n].row = rows;
+            rows += segments[first + n++].n_rows;
+        }
+        qk_status status = qk_layer_forward(pass, layer, &weights, segments + first, n, err);
+        if (status) return status;
+        pass->done += (double)rows;
+        status = tick(pass, err);
+        if (status) return status;
+        first += n;
+    }
+    return QK_OK;
+}
+
+/* The last stage that anybody looks at: without scoring, layers behind the last probe need not run. */
+static int last_stage(const qk_pass *pass)
+{
+    int n_layers = pass->config->n_layers, last = -1;
+    if (pass->spec->score || pass->spec->n_probes == 0) return n_layers;
+    if (qk_site_wanted(pass, QK_SITE_LOGITS, -1) || qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1)) return n_layers;
+    for (int l = 0; l < n_layers; l++)
+        for (int s = 0; s < QK_N_SITES; s++)
+            if (qk_site_describe((qk_site)s)->per_layer && qk_site_wanted(pass, (qk_site)s, l)) last = l;
+    return last;
+}
+
+static qk_status sweep(qk_pass *pass, qk_segment *segments, qk_error *err)
+{
+    int last = last_stage(pass), n_layers = pass->config->n_layers;
+    find_classes(pass);
+    qk_status status = embed(pass, segments, live_segments(segments, pass, 0), err);
+    for (int layer = 0; layer < n_layers && layer <= last && !status; layer++) {
+        fork_streams(pass, layer);
+        status = run_layer(pass, layer, segments, live_segments(segments, pass, layer), err);
+    }
+    if (status || last < n_layers) return status;
+    fork_streams(pass, n_layers);
+    return qk_pass_score(pass, segments, live_segments(segments, pass, n_layers), err);
+}
+
+/* ---- results of a group */
+
+static qk_status collect(qk_pass *pass, size_t s, size_t c, qk_error *err)
+{
+    const qk_pass_spec *spec = pass->spec;
+    const qk_sequence *sequence = &spec->sequences[s];
+    qk_score *score = &pass->result->scores[s * spec->n_conditions + c];
+    size_t stand_in = pass->standing[(size_t)pass->config->n_layers * spec->n_conditions + c];
+    const double *nll = pass->token_nll + x_row(pass, s, stand_in);
+    if (spec->score) {
+        score->n_tokens = sequence->n_tokens - sequence->score_from;
+        if (spec->keep_token_nll) {
+            qk_status status = qk_new_array(&score->token_nll, score->n_tokens, sizeof(float), "token losses", err);
+            if (status) return status;
+        }
+        for (size_t i = 0; i < score->n_tokens; i++) {
+            double loss = nll[sequence->score_from - 1 + i];
+            score->nll += loss;
+            if (score->token_nll) score->token_nll[i] = (float)loss;
+        }
+    }
+    if (!spec->on_score) return QK_OK;
+    return spec->on_score(spec->user, s, c, score, pass->result->receipts[s * spec->n_conditions + c], err);
+}
+
+static bool group_is_done(const qk_pass *pass)
+{
+    if (!pass->spec->is_done) return false;
+    for (size_t s = pass->group.sequence0; s < pass->group.sequence1; s++)
+        for (size_t c = pass->group.condition0; c < pass->group.condition1; c++)
+            if (!pass->spec->is_done(pass->spec->user, s, c)) return false;
+    return true;
+}
+
+static qk_status run_group(qk_pass *pass, qk_segment *segments, qk_error *err)
+{
+    size_t row = 0, n_conditions = pass->group.condition1 - pass->group.condition0;
+    for (size_t s = pass->group.sequence0; s < pass->group.sequence1; s++) {
+        pass->row_of[s] = row;
+        row += pass->spec->sequences[s].n_tokens * n_conditions;
+    }
+    qk_status status = sweep(pass, segments, err);
+    for (size_t s = pass->group.sequence0; s < pass->group.sequence1 && !status; s++)
+        for (size_t c = pass->group.condition0; c < pass->group.condition1 && !status; c++) status = collect(pass, s, c, err);
+    return status;
+}
+
+/* An edit that changed nothing anywhere is a mistake of whoever wrote it, and would pass for "no effect". */
+static qk_status check_receipts(const qk_pass *pass, qk_error *err)
+{
+    const qk_pass_spec *spec = pass->spec;
+    for (size_t i = 0; i < pass->edits.n && !spec->allow_idle_edits; i++) {
+        const qk_compiled_edit *edit = &pass->edits.items[i];
+        uint64_t changed = 0, visited = 0;
+        for (size_t s = 0; s < spec->n_sequences; s++) {
+            const qk_receipt *receipt = &pass->result->receipts[s * spec->n_conditions + edit->condition][edit->index];
+            changed += receipt->changed;
+            visited += receipt->visited;
+            bool skipped = spec->is_done && spec->is_done(spec->user, s, edit->condition);
+            if (skipped) changed += 1; /* journaled earlier: its receipt is there */
+        }
+        if (changed) continue;
+        char name[64];
+        qk_site_name(name, edit->edit->site, edit->edit->layer);
+        return qk_fail(err, QK_E_CHECK, "condition \"%s\": the edit at %s changed nothing (%llu elements visited)",
+                       spec->conditions[edit->condition].name, name, (unsigned long long)visited);
+    }
+    return QK_OK;
+}
+
+static void close_pass(qk_pass *pass)
+{
+    qk_layout_free(&pass->layout);
+    qk_edits_free(&pass->edits);
+    qk_pass_result_free(pass->result);
+    free(pass->scratch.memory);
+    free(pass->residual);
+    free(pass->token_nll);
+    free(pass->standing);
+    free(pass->row_of);
+}
+
+static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
+{
+    const qk_config *c = pass->config;
+    const qk_pass_spec *spec = pass->spec;
+    qk_status status = qk_edits_compile(&pass->edits, c, spec, err);
+    if (!status) status = qk_layout_make(&pass->layout, plan, pass->model, spec, err);
+    if (!status) status = new_result(&pass->result, spec, err);
+    if (!status) status = carve(&pass->scratch, &pass->layout, c, spec->score || qk_site_wanted(pass, QK_SITE_LOGITS, -1), err);
+    if (!status) status = qk_new_floats(&pass->residual, pass->layout.most_rows * (size_t)c->d_model, "residual streams", err);
+    if (!status) status = qk_new_array(&pass->token_nll, pass->layout.most_rows, sizeof *pass->token_nll, "token losses", err);
+    if (!status) status = qk_new_array(&pass->standing, (size_t)(c->n_layers + 1) * spec->n_conditions, sizeof *pass->standing, "forks", err);
+    if (!status) status = qk_new_array(&pass->row_of, spec->n_sequences, sizeof *pass->row_of, "rows", err);
+    return status;
+}
+
+qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *given, qk_error *err)
+{
+    qk_pass_spec spec = completed(given);
+    qk_pass pass = { .model = model, .config = &model->config, .spec = &spec,
+                     .ops = spec.reference ? qk_kernels_reference() : qk_kernels_fast() };
+    qk_segment *segments = NULL;
+    qk_plan plan;
+    qk_status status = check_spec(&spec, &model->config, err);
+    if (!status) status = open_pass(&pass, &plan, err);
+    if (!status) status = qk_new_array(&segments, spec.n_sequences * spec.n_conditions, sizeof *segments, "segments", err);
+    if (status) goto out;
+    pass.total = (double)plan.n_rows * model->config.n_layers;
+    for (size_t g = 0; g < pass.layout.n_groups && !status; g++) {
+        pass.group = pass.layout.groups[g];
+        if (!group_is_done(&pass)) status = run_group(&pass, segments, err);
+    }
+    if (!status) status = check_receipts(&pass, err);
+    if (status) goto out;
+    *out = pass.result;
+    pass.result = NULL;
+out:
+    free(segments);
+    close_pass(&pass);
+    return status;
+}

@@ -1,0 +1,134 @@
+/* pass.h - the layer-major pass, private to the room (and the site helpers that studies use).
+ *
+ * All streams (sequence x condition) go through layer 0, then all through layer 1, ...  Streams whose edits agree up to a layer
+ * share the computation: the lowest condition of such a class stands for it, and classes split where their edits do. */
+#ifndef QK_PASS_H
+#define QK_PASS_H
+
+#include "base/base.h"
+#include "math/kernels.h"
+#include "model/model.h"
+
+/* ---- sites.c */
+
+int qk_site_heads(const qk_config *config, qk_site site); /* heads of a head-shaped row, 0 for others */
+bool qk_site_exists(const qk_config *config, qk_site site);
+/* The index-th alias and its site; NULL behind the last. */
+const char *qk_site_alias(size_t index, qk_site *site);
+
+/* ---- edit.c: edits checked once, then applied where their site comes up */
+
+typedef struct qk_compiled_edit {
+    const qk_edit *edit;
+    size_t condition, index; /* whose edit it is, and its place there */
+    int stage;               /* layer it acts in; n_layers for the final norm and logits */
+    uint32_t *dims;          /* [n_dims] ascending; NULL with top_k */
+    size_t n_dims;
+} qk_compiled_edit;
+
+typedef struct qk_edit_table {
+    qk_compiled_edit *items; /* by condition, in the order given */
+    size_t n;
+    size_t *first;           /* [n_conditions + 1] into items */
+    qk_arena arena;
+} qk_edit_table;
+
+qk_status qk_edits_compile(qk_edit_table *out, const qk_config *config, const qk_pass_spec *spec, qk_error *err);
+void qk_edits_free(qk_edit_table *table);
+bool qk_edits_equal(const qk_compiled_edit *a, const qk_compiled_edit *b, const qk_config *config);
+/* Rows [position0, position0 + n_rows) of one sequence at the edit's site; fills *receipt (added to). */
+qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *edit, const qk_config *config, float *x, size_t stride,
+                        size_t n_rows, size_t position0, size_t sequence, qk_error *err);
+
+/* ---- plan.c: what fits where */
+
+/* Sequences [sequence0, sequence1) under conditions [condition0, condition1) go together. */
+typedef struct qk_group { size_t sequence0, sequence1, condition0, condition1; } qk_group;
+
+typedef struct qk_layout {
+    size_t n_groups;
+    qk_group *groups;          /* owned */
+    size_t longest;            /* tokens of the longest sequence */
+    size_t batch_rows;         /* rows of q, k, v alive at once; at least the longest sequence; multiple of QK_TILE_ROWS */
+    size_t block_rows;         /* rows of feed-forward scratch; multiple of QK_TILE_ROWS */
+    size_t logit_rows;         /* rows of logits alive at once; multiple of QK_TILE_ROWS */
+    size_t layer_floats;       /* converted weights of the largest layer, or of the unembedding */
+    size_t scratch_floats;     /* everything that struct qk_scratch holds */
+    size_t most_rows;          /* residual rows of the largest group */
+    int n_threads;
+} qk_layout;
+
+qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err);
+void qk_layout_free(qk_layout *layout);
+
+/* ---- forward.c: one layer for one batch of streams */
+
+/* One stream's rows in a batch. */
+typedef struct qk_segment {
+    size_t sequence, condition; /* the condition that stands for its class */
+    size_t x_row;               /* first row in the residual buffer */
+    size_t row;                 /* first row in q, k, v of the batch */
+    size_t n_rows;              /* positions [position0, position0 + n_rows) */
+    size_t position0;
+} qk_segment;
+
+/* Weights of one layer in f32: mapped where the file has them so, else converted into the layer buffer. */
+typedef struct qk_layer_f32 {
+    const float *attn_norm, *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm;
+    const float *ffn_norm, *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
+} qk_layer_f32;
+
+/* Buffers of the whole pass, carved from one allocation by one table. */
+typedef struct qk_scratch {
+    float *memory;
+    float *normed;       /* [block_rows][max(d_model)] */
+    float *delta;        /* [block_rows][d_model] what a block adds to the residual stream */
+    float *q;            /* [batch_rows][n_heads*head_dim]; z after attention */
+    float *k, *v;        /* [batch_rows][n_kv_heads*head_dim] */
+    float *gate, *up;    /* [block_rows][d_ffn] */
+    float *scores;       /* [n_threads][QK_ATTENTION_ROWS][longest] */
+    float *logits;       /* [logit_rows][n_vocab] */
+    float *cos, *sin;    /* [longest][head_dim/2] */
+    float *inv_freq;     /* [head_dim/2] */
+    float *layer;        /* [layer_floats] */
+} qk_scratch;
+
+typedef struct qk_pass {
+    const qk_model *model;
+    const qk_config *config;
+    const qk_pass_spec *spec;
+    const qk_kernels *ops;
+    qk_layout layout;
+    qk_scratch scratch;
+    qk_edit_table edits;
+    float *residual;            /* [most_rows][d_model] */
+    double *token_nll;          /* [most_rows] */
+    size_t *standing;           /* [n_layers + 1][n_conditions]: who stands for whom at each stage of the group */
+    size_t *row_of;             /* [n_sequences]: first residual row of a sequence in the group */
+    qk_group group;
+    size_t rope_length;         /* what cos and sin hold; 0 = nothing yet */
+    uint64_t rope_key;          /* sequence length they were made for where that matters, else 0 */
+    qk_pass_result *result;
+    double done, total;         /* row-layers, for progress */
+} qk_pass;
+
+/* The layer's weights into *out; converts into scratch.layer. */
+void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
+size_t qk_layer_floats(const qk_model *model, int layer);
+/* Carry the batch through one layer: reads and writes pass->residual. */
+qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *weights, const qk_segment *segments, size_t n_segments,
+                           qk_error *err);
+/* Everything that may happen at a site: edits, the non-finite check, probes.  x: first row of the first segment part; rows
+ * of the parts lie one behind the other. */
+qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *parts, size_t n_parts,
+                        qk_error *err);
+/* The pieces of `segments` that lie in batch rows [row, row + n_rows), into parts; returns how many. */
+size_t qk_segments_cut(qk_segment *parts, const qk_segment *segments, size_t n_segments, size_t row, size_t n_rows);
+bool qk_site_wanted(const qk_pass *pass, qk_site site, int layer);
+
+/* ---- score.c */
+
+/* Final norm, logits in row blocks, log-likelihoods into pass->token_nll. */
+qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err);
+
+#endif

@@ -1,0 +1,153 @@
+/* plan.c - what fits where: batches, blocks, groups, bytes; known before any work. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pass/pass.h"
+
+/* Sizes that keep a product efficient without spending memory on it; floats. */
+#define BATCH_FLOATS ((size_t)16 << 20)
+#define BLOCK_FLOATS ((size_t)16 << 20)
+#define LOGIT_FLOATS ((size_t)16 << 20)
+#define LEAST_BLOCK_ROWS (4 * QK_TILE_ROWS)
+/* A group is journaled when it is done: about this many rows, so that an interrupted study loses minutes, not hours. */
+#define GROUP_ROWS 16384
+/* The program itself, its libraries and their generated code. */
+#define PROGRAM_BYTES ((uint64_t)64 << 20)
+
+static size_t pad(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS; }
+
+static size_t between(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
+
+size_t qk_layer_floats(const qk_model *model, int layer)
+{
+    const qk_weight *w = (const qk_weight *)&model->layers[layer]; /* a struct of nothing but weights */
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(qk_layer_weights) / sizeof(qk_weight); i++)
+        if (w[i].tensor && !qk_weight_mapped(&w[i])) n += w[i].n_rows * w[i].n_cols;
+    return n;
+}
+
+static size_t converted_floats(const qk_model *model)
+{
+    const qk_weight *u = &model->unembedding;
+    size_t most = qk_weight_mapped(u) ? 0 : u->n_rows * u->n_cols;
+    for (int l = 0; l < model->config.n_layers; l++) {
+        size_t n = qk_layer_floats(model, l);
+        if (n > most) most = n;
+    }
+    return most + (size_t)model->config.d_model; /* the final norm's gain */
+}
+
+static void size_scratch(qk_layout *layout, const qk_config *c, bool wants_logits)
+{
+    size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim;
+    layout->scratch_floats = layout->batch_rows * (q + 2 * kv) + layout->block_rows * 2 * (size_t)(c->d_model + c->d_ffn) +
+                             (size_t)layout->n_threads * QK_ATTENTION_ROWS * layout->longest +
+                             (wants_logits ? layout->logit_rows * (size_t)c->n_vocab : 0) + (layout->longest + 1) * (size_t)c->head_dim +
+                             layout->layer_floats + 16 * 16; /* 64-byte alignment of each piece */
+}
+
+/* Split the streams into groups of at most `rows` residual rows (one stream alone may exceed `soft` but not `rows`). */
+static qk_status make_groups(qk_layout *layout, const qk_pass_spec *spec, size_t rows, size_t soft, qk_error *err)
+{
+    size_t n_groups = 0, capacity = spec->n_sequences * spec->n_conditions;
+    qk_status status = qk_new_array(&layout->groups, capacity, sizeof *layout->groups, "groups", err);
+    if (status) return status;
+    for (size_t s = 0; s < spec->n_sequences;) {
+        size_t tokens = spec->sequences[s].n_tokens, whole = tokens * spec->n_conditions, used = whole;
+        if (whole <= rows) { /* whole sequences, as many as fit */
+            qk_group group = { s, s + 1, 0, spec->n_conditions };
+            for (s++; s < spec->n_sequences; s++) {
+                size_t next = spec->sequences[s].n_tokens * spec->n_conditions;
+                if (used + next > rows || used + next > soft) break;
+                used += next;
+                group.sequence1 = s + 1;
+            }
+            layout->groups[n_groups++] = group;
+            if (used > layout->most_rows) layout->most_rows = used;
+            continue;
+        }
+        size_t step = rows / tokens; /* one sequence, its conditions in portions */
+        for (size_t c = 0; c < spec->n_conditions; c += step) {
+            size_t end = c + step < spec->n_conditions ? c + step : spec->n_conditions;
+            layout->groups[n_groups++] = (qk_group){ s, s + 1, c, end };
+            if ((end - c) * tokens > layout->most_rows) layout->most_rows = (end - c) * tokens;
+        }
+        s++;
+    }
+    layout->n_groups = n_groups;
+    return QK_OK;
+}
+
+static double flops(const qk_config *c, const qk_pass_spec *spec)
+{
+    double q = (double)c->n_heads * c->head_dim, kv = (double)c->n_kv_heads * c->head_dim, width = c->d_model;
+    double layer = 2 * width * (2 * q + 2 * kv + 3 * (double)c->d_ffn), total = 0;
+    for (size_t s = 0; s < spec->n_sequences; s++) {
+        double n = (double)spec->sequences[s].n_tokens, seen = n * (n + 1) / 2;
+        double scored = spec->score ? n - (double)spec->sequences[s].score_from : 0;
+        total += c->n_layers * (n * layer + seen * 4 * q) + scored * 2 * width * c->n_vocab;
+    }
+    return total * (double)spec->n_conditions;
+}
+
+/* Models that do not stay in memory are read from disk once a sweep: then fewer, larger groups are worth more than a journal. */
+static size_t soft_rows(const qk_model *model)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t memory = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+    return memory && qk_ckpt_bytes(model->ckpt) > memory / 2 ? SIZE_MAX : GROUP_ROWS;
+}
+
+qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err)
+{
+    const qk_config *c = &model->config;
+    qk_layout l = { .n_threads = qk_thread_count(spec->n_threads) };
+    qk_plan p = { .n_streams = spec->n_sequences * spec->n_conditions };
+    for (size_t s = 0; s < spec->n_sequences; s++) {
+        if (spec->sequences[s].n_tokens > l.longest) l.longest = spec->sequences[s].n_tokens;
+        p.n_rows += spec->sequences[s].n_tokens * spec->n_conditions;
+    }
+    bool wants_logits = spec->score;
+    for (size_t i = 0; i < spec->n_probes; i++) wants_logits = wants_logits || (spec->probes[i].sites & QK_AT(QK_SITE_LOGITS));
+    size_t attention = (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim, row_bytes = (size_t)c->d_model * 4 + 8;
+    l.layer_floats = converted_floats(model);
+    l.batch_rows = pad(between(between(BATCH_FLOATS / attention, 480, 4080), l.longest, p.n_rows > l.longest ? p.n_rows : l.longest));
+    l.block_rows = between(pad(BLOCK_FLOATS / (2 * (size_t)(c->d_ffn + c->d_model))), LEAST_BLOCK_ROWS, l.batch_rows > LEAST_BLOCK_ROWS ? l.batch_rows : LEAST_BLOCK_ROWS);
+    l.logit_rows = between(pad(LOGIT_FLOATS / (size_t)c->n_vocab), QK_TILE_ROWS, 960);
+    size_scratch(&l, c, wants_logits);
+    uint64_t least_rows = l.longest; /* one stream */
+    uint64_t wanted = PROGRAM_BYTES + 4 * l.scratch_floats + (uint64_t)row_bytes * (p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
+    if (spec->max_bytes && wanted > spec->max_bytes) { /* frugal: the smallest pieces that still work */
+        l.batch_rows = pad(l.longest);
+        l.block_rows = LEAST_BLOCK_ROWS;
+        l.logit_rows = QK_TILE_ROWS;
+        size_scratch(&l, c, wants_logits);
+    }
+    uint64_t fixed = PROGRAM_BYTES + 4 * l.scratch_floats, needed = fixed + row_bytes * least_rows;
+    if (spec->max_bytes && needed > spec->max_bytes)
+        return qk_fail(err, QK_E_BUDGET, "the pass needs at least %llu MiB (%llu weights of a layer, %llu scratch), %llu MiB are allowed",
+                       (unsigned long long)((needed + 1048575) >> 20), (unsigned long long)(4 * (uint64_t)l.layer_floats >> 20),
+                       (unsigned long long)(4 * (uint64_t)(l.scratch_floats - l.layer_floats) >> 20),
+                       (unsigned long long)((uint64_t)spec->max_bytes >> 20));
+    size_t rows = spec->max_bytes ? (size_t)((spec->max_bytes - fixed) / row_bytes) : SIZE_MAX;
+    qk_status status = make_groups(&l, spec, rows, soft_rows(model), err);
+    if (status) return status;
+    p.n_groups = l.n_groups;
+    p.weight_bytes = qk_ckpt_bytes(model->ckpt);
+    p.layer_bytes = 4 * (uint64_t)l.layer_floats;
+    p.stream_bytes = (uint64_t)row_bytes * l.most_rows;
+    p.scratch_bytes = 4 * (uint64_t)(l.scratch_floats - l.layer_floats);
+    p.total_bytes = fixed + p.stream_bytes;
+    p.flops = flops(c, spec);
+    if (plan) *plan = p;
+    if (out) *out = l;
+    else qk_layout_free(&l);
+    return QK_OK;
+}
+
+void qk_layout_free(qk_layout *layout)
+{
+    free(layout->groups);
+    layout->groups = NULL;
+}

@@ -1,0 +1,76 @@
+/* score.c - final norm, logits in row blocks, log-likelihoods; logits are never stored whole. */
+#include "pass/pass.h"
+
+/* nll of the block's rows: row at position t predicts token t + 1. */
+static void score_rows(qk_pass *pass, const float *logits, const qk_segment *part)
+{
+    const qk_sequence *sequence = &pass->spec->sequences[part->sequence];
+    size_t vocab = (size_t)pass->config->n_vocab;
+#pragma omp parallel for num_threads(pass->layout.n_threads) if (part->n_rows * vocab > 50000)
+    for (size_t i = 0; i < part->n_rows; i++) {
+        size_t position = part->position0 + i;
+        if (position + 1 >= sequence->n_tokens) continue;
+        pass->token_nll[part->x_row + i] = pass->ops->nll(logits + i * vocab, vocab, (size_t)sequence->tokens[position + 1]);
+    }
+}
+
+static qk_status score_block(qk_pass *pass, const float *gain, const float *unembedding, const qk_segment *part, bool wants_logits, qk_error *err)
+{
+    size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
+    float *normed = pass->scratch.normed, *logits = pass->scratch.logits;
+    size_t padded = (part->n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+    for (size_t i = 0; i < part->n_rows; i++)
+        pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width, pass->config->rms_norm_eps);
+    qk_status status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, part, 1, err);
+    if (status || !wants_logits) return status;
+    pass->ops->product(logits, vocab, normed, width, unembedding, NULL, padded, vocab, width, pass->layout.n_threads);
+    status = qk_site_visit(pass, QK_SITE_LOGITS, -1, logits, vocab, part, 1, err);
+    if (!status && pass->spec->score) score_rows(pass, logits, part);
+    return status;
+}
+
+/* Only rows whose target is scored are needed, unless a probe or an edit looks here. */
+static qk_segment needed_rows(const qk_pass *pass, const qk_segment *s, bool all)
+{
+    const qk_sequence *sequence = &pass->spec->sequences[s->sequence];
+    size_t skip = all ? 0 : sequence->score_from - 1, last = all ? s->n_rows : s->n_rows - 1;
+    qk_segment part = *s;
+    part.x_row += skip;
+    part.row += skip;
+    part.position0 += skip;
+    part.n_rows = last > skip ? last - skip : 0;
+    return part;
+}
+
+qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    const qk_weight *final_norm = &pass->model->final_norm, *u = &pass->model->unembedding;
+    float *at = pass->scratch.layer;
+    bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1), normed_shown = qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
+    bool wants_logits = pass->spec->score || shown;
+    const float *unembedding = wants_logits ? qk_weight_mapped(u) : NULL;
+    qk_weight_rows(at, final_norm, 0, final_norm->n_rows);
+    const float *gain = at;
+    at += final_norm->n_rows;
+    if (wants_logits && !unembedding) {
+        const size_t step = 64;
+#pragma omp parallel for num_threads(pass->layout.n_threads)
+        for (size_t row = 0; row < u->n_rows; row += step)
+            qk_weight_rows(at + row * u->n_cols, u, row, u->n_rows - row < step ? u->n_rows - row : step);
+        unembedding = at;
+    }
+    size_t step = pass->layout.logit_rows < pass->layout.block_rows ? pass->layout.logit_rows : pass->layout.block_rows;
+    for (size_t i = 0; i < n_segments; i++) {
+        qk_segment rows = needed_rows(pass, &segments[i], shown || normed_shown);
+        for (size_t row = 0; row < rows.n_rows; row += step) {
+            qk_segment part = rows;
+            part.x_row += row;
+            part.row += row;
+            part.position0 += row;
+            part.n_rows = rows.n_rows - row < step ? rows.n_rows - row : step;
+            qk_status status = score_block(pass, gain, unembedding, &part, wants_logits, err);
+            if (status) return status;
+        }
+    }
+    return QK_OK;
+}
