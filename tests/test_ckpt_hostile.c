@@ -87,7 +87,11 @@ static void safetensors_header_lengths(void **state)
         put(&b, "{}     ", 7);
         refuse("header length", &b, QK_E_FORMAT, "header length at byte 0");
     }
-    bytes deep = { 0 };
+    bytes blank = { 0 }, deep = { 0 };
+    put_int(&blank, 3, 8);
+    put(&blank, " {}", 3);
+    assert_int_equal(open_copy(&blank, blank.n, qk_safetensors_read, NULL), QK_E_FORMAT);
+    drop(&blank);
     put_int(&deep, 100005, 8);
     put(&deep, "{\"a\":", 5);
     for (int i = 0; i < 100000; i++) put(&deep, "[", 1);
@@ -283,6 +287,12 @@ static void strangers_are_named(void **state)
         refuse(rows[i].culprit, &b, QK_E_FORMAT, rows[i].culprit);
     }
     qk_npy npy;
+    qk_ckpt *ckpt = NULL;
+    qk_error why;
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0); /* nobody writes: it must not wait */
+    assert_int_equal(qk_ckpt_open(&ckpt, in_folder("pipe"), NULL, &why), QK_E_IO);
+    assert_non_null(strstr(why.message, "expected a file"));
+    assert_int_equal(qk_ckpt_open_safetensors(&ckpt, test_folder, NULL), QK_E_IO);
     assert_int_equal(qk_npy_open(&npy, test_folder, NULL), QK_E_IO);
     assert_int_equal(qk_npy_open(&npy, in_folder("absent"), NULL), QK_E_IO);
 }

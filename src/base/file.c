@@ -15,7 +15,7 @@ qk_status qk_map_open(qk_map *out, const char *path, qk_error *err)
     qk_status status = QK_OK;
     struct stat info;
     void *data = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer is refused below, not waited for */
     if (fd < 0) return qk_fail(err, QK_E_IO, "%s: %s", path, strerror(errno));
     if (fstat(fd, &info) != 0) {
         status = qk_fail(err, QK_E_IO, "%s: %s", path, strerror(errno));

@@ -97,6 +97,8 @@ static qk_status find_header(size_t *n_header, const qk_ckpt_file *file, qk_erro
     if (n > MAX_HEADER_BYTES)
         return qk_fail(err, QK_E_FORMAT, "%s: safetensors header length at byte 0: expected at most %zu, found %llu",
                        file->path, MAX_HEADER_BYTES, (unsigned long long)n);
+    if (map->data[8] != '{')
+        return qk_fail(err, QK_E_FORMAT, "%s: safetensors header at byte 8: expected '{'", file->path);
     *n_header = (size_t)n;
     return QK_OK;
 }

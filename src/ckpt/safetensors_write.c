@@ -53,7 +53,7 @@ static qk_status declare(json_t *header, size_t *total, const qk_tensor_out *ten
         if (!qk_add(begin, n_bytes, total) || *total > INT64_MAX)
             return qk_fail(err, QK_E_ARGUMENT, "%s: tensor \"%.160s\": the file's size overflows", path,
                            tensors[i].name);
-        json_t *entry = json_pack("{s:s, s:o?, s:[I,I]}", "dtype", qk_dtype_describe(tensors[i].dtype)->name, "shape",
+        json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", qk_dtype_describe(tensors[i].dtype)->name, "shape",
                                   shape_of(&tensors[i]), "data_offsets", (json_int_t)begin, (json_int_t)*total);
         if (json_object_set_new(header, tensors[i].name, entry) != 0) return qk_out_of_memory(err, path, n);
     }
