@@ -17,9 +17,12 @@ static qk_status add_special_tokens(qk_tokenizer *t, qk_error *err)
     return status;
 }
 
+/* The id where it is one of a marker, not of text. */
 static int32_t control(const qk_tokenizer *t, int32_t id)
 {
-    return id >= 0 && (size_t)id < t->vocabulary.n && t->vocabulary.kinds[id] == QK_TOKEN_CONTROL ? id : -1;
+    if (id < 0 || (size_t)id >= t->vocabulary.n) return -1;
+    uint8_t kind = t->vocabulary.kinds[id];
+    return kind == QK_TOKEN_CONTROL || kind == QK_TOKEN_USER ? id : -1;
 }
 
 qk_status qk_sentencepiece_finish(qk_tokenizer *t, const qk_sentencepiece *rules, qk_error *err)

@@ -159,7 +159,7 @@ static qk_status check_supported(const model *m, qk_error *err)
     return QK_OK;
 }
 
-qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, qk_error *err)
+qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, bool keep_spaces, qk_error *err)
 {
     model m = { .tokenizer = tokenizer, .type = 1, .dummy_prefix = true, .remove_extra_spaces = true, .escape_spaces = true, .bos = 1, .eos = 2 };
     reader r = { bytes, bytes, bytes + n_bytes, err };
@@ -178,7 +178,7 @@ qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, s
     if (!status && m.n_rules > 0) status = qk_charsmap_new(&charsmap, m.rules, m.n_rules, &tokenizer->arena, err);
     if (!status) {
         qk_sentencepiece rules = { .scores = m.scores, .byte_fallback = m.byte_fallback, .dummy_prefix = m.dummy_prefix,
-                                   .remove_extra_spaces = m.remove_extra_spaces, .charsmap = charsmap, .bos = m.bos, .eos = m.eos,
+                                   .remove_extra_spaces = m.remove_extra_spaces && !keep_spaces, .charsmap = charsmap, .bos = m.bos, .eos = m.eos,
                                    .add_bos = true };
         tokenizer->info.kind = "SentencePiece BPE (tokenizer.model)";
         status = qk_sentencepiece_finish(tokenizer, &rules, err);

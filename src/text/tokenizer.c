@@ -87,35 +87,6 @@ qk_status qk_tokenizer_new(qk_tokenizer **out, qk_error *err)
     return QK_OK;
 }
 
-static qk_status read_bytes(qk_tokenizer *t, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err)
-{
-    size_t at = 0;
-    while (at < n_bytes && memchr(" \t\r\n", bytes[at], 4)) at++;
-    if (qk_is_llama2c_tokenizer(bytes, n_bytes, n_vocab)) return qk_read_llama2c_tokenizer(t, bytes, n_bytes, n_vocab, err);
-    if (n_bytes > 0 && bytes[0] == 0x0A && (at == n_bytes || bytes[at] != '{')) return qk_read_sentencepiece(t, bytes, n_bytes, err);
-    return qk_fail(err, QK_E_FORMAT, "expected a tokenizer.json, a tokenizer.model or a llama2.c tokenizer.bin, found something else");
-}
-
-qk_status qk_tokenizer_open_file(qk_tokenizer **out, const char *path, size_t n_vocab, qk_error *err)
-{
-    qk_map map;
-    qk_tokenizer *t = NULL;
-    qk_status status = qk_map_open(&map, path, err);
-    if (status) return status;
-    status = qk_tokenizer_new(&t, err);
-    if (!status) status = read_bytes(t, map.data, map.size, n_vocab, err);
-    if (!status) status = qk_tokenizer_finish(t, err);
-    if (!status) {
-        qk_sha256_of(t->info.sha256, map.data, map.size);
-        *out = t;
-    } else {
-        qk_prefix(err, status, "%s", path);
-        qk_tokenizer_close(t);
-    }
-    qk_map_close(&map);
-    return status;
-}
-
 static void free_steps(qk_steps *steps)
 {
     for (size_t i = 0; i < steps->n; i++) qk_regex_free(steps->items[i].regex);

@@ -192,6 +192,7 @@ struct qk_tokenizer {
     qk_literals raw, normalized; /* added tokens cut out before, and after, the normalizers; index into added */
     qk_steps normalizers, pre_tokenizers, decoders;
     bool sentencepiece_decoder;  /* spm.c decodes instead of the steps */
+    bool has_template;           /* tokenizer.json says what surrounds a text: tokenizer_config.json is not asked */
     bool joins_with_spaces;      /* no decoder was given: tokens are words */
     bool drops_first_space, drops_all_first_spaces; /* sentencepiece_decoder: of the dummy prefix */
     const char *unknown_surface; /* sentencepiece_decoder: what <unk> looks like */
@@ -212,10 +213,15 @@ qk_status qk_tokenizer_finish(qk_tokenizer *tokenizer, qk_error *err);
 
 /* Readers: fill an empty tokenizer from a file's bytes. */
 qk_status qk_read_tokenizer_json(qk_tokenizer *tokenizer, const char *bytes, size_t n_bytes, qk_error *err);
-qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, qk_error *err);
+/* keep_spaces: do not remove extra spaces, whatever the file says. */
+qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, bool keep_spaces, qk_error *err);
 bool qk_is_llama2c_tokenizer(const uint8_t *bytes, size_t n_bytes, size_t n_vocab);
 qk_status qk_read_llama2c_tokenizer(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err);
 qk_status qk_read_gguf_tokenizer(qk_tokenizer *tokenizer, const qk_ckpt *ckpt, qk_error *err);
+
+/* tokenizer_config.json, after the reader and before qk_tokenizer_finish. */
+qk_status qk_apply_tokenizer_config(qk_tokenizer *tokenizer, json_t *config, qk_error *err);
+qk_status qk_parse_json(json_t **out, const void *bytes, size_t n_bytes, qk_error *err);
 
 /* What the SentencePiece formats have in common: fill from pieces put already, scores[n_vocab]. */
 typedef struct qk_sentencepiece {
