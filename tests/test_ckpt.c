@@ -281,6 +281,12 @@ static void folders(void **state)
     save(&b, "f/second.safetensors");
     assert_int_equal(qk_ckpt_open(&ckpt, in_folder("f"), NULL, &why), QK_E_IO);
     assert_non_null(strstr(why.message, "found 2 .safetensors"));
+    b = small_gguf(3);
+    save(&b, "g/only.gguf"); /* a folder may hold one GGUF file instead */
+    assert_ok(qk_ckpt_open(&ckpt, in_folder("g"), NULL, err));
+    assert_int_equal(qk_ckpt_format(ckpt), QK_FORMAT_GGUF);
+    assert_string_equal(qk_ckpt_folder(ckpt), in_folder("g"));
+    qk_ckpt_close(ckpt);
     b = safetensors(one, 4);
     save(&b, "f/model.safetensors"); /* the usual name wins over the others */
     assert_ok(qk_ckpt_open(&ckpt, in_folder("f"), NULL, err));
