@@ -1,7 +1,8 @@
 #!/bin/sh
 # layers.sh [ROOT] - the arrows between the rooms: what a file under src/ROOM may #include.  One line a violation, exit 1.
 #   base < math < ckpt < text < model < pass < measure < study < cli
-# stats knows only base, and measure and the rooms after it may use it.  report knows no model: of ckpt it uses the array files.  Nobody includes cli.
+# stats knows only base; measure and the rooms after it may use it.  report knows no model: of ckpt it uses the array
+# files.  Nobody includes cli.
 root=${1:-$(dirname "$0")/..}
 
 allowed() {
