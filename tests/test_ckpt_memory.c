@@ -1,5 +1,5 @@
-/* test_ckpt_memory.c - every allocation fails once: each call then says so, leaks nothing (a sanitizer looks) and leaves
- * its output alone.  Linked with --wrap, so that only our own calls fail; jansson has its own ways. */
+/* test_ckpt_memory.c - every allocation fails once: each call then says so, leaks nothing (a sanitizer looks) and
+ * leaves its output alone.  Linked with --wrap, so that only our own calls fail; jansson has its own ways. */
 #include "ckpt_files.h"
 
 static long before_failure = -1; /* allocations that still succeed; -1: all */
