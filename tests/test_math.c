@@ -1,0 +1,241 @@
+/* test_math.c - every kernel against its plain twin on awkward sizes, outputs filled with NaN before. */
+#include "testing.h"
+
+#include <math.h>
+
+#include "math/dtype.h"
+#include "math/kernels.h"
+
+static float *random_floats(size_t n, uint64_t seed, double scale)
+{
+    qk_rng rng;
+    float *x = NULL;
+    qk_rng_seed(&rng, seed);
+    assert_ok(qk_new_floats(&x, n, "test", err));
+    for (size_t i = 0; i < n; i++) x[i] = (float)(scale * qk_rng_normal(&rng));
+    return x;
+}
+
+static float *nan_floats(size_t n)
+{
+    float *x = NULL;
+    assert_ok(qk_new_floats(&x, n, "test", err));
+    for (size_t i = 0; i < n; i++) x[i] = NAN;
+    return x;
+}
+
+static void assert_close(const float *a, const float *b, size_t n, double tolerance, const char *what)
+{
+    double top = 0, error = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (isinf(b[i]) && a[i] == b[i]) continue;
+        top = fmax(top, fabs((double)b[i]));
+        error = fmax(error, isnan(a[i]) ? INFINITY : fabs((double)a[i] - (double)b[i]));
+    }
+    if (!(error <= tolerance * top)) fail_msg("%s: off by %g of %g (n = %zu)", what, error, top, n);
+}
+
+static const size_t sizes[] = { 1, 2, 7, 31, 48, 65, 513, 4097 };
+#define N_SIZES (sizeof sizes / sizeof *sizes)
+
+static void products_agree(void **state)
+{
+    (void)state;
+    const size_t shapes[][3] = { { 1, 1, 1 }, { 3, 5, 7 }, { 48, 64, 64 }, { 193, 513, 31 }, { 7, 1030, 129 }, { 240, 96, 300 } };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int bias = 0; bias < 2; bias++) {
+            size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], gap = 3;
+            float *x = random_floats(m * (k + gap), 1, 1), *w = random_floats(n * k, 2, 1), *b = bias ? random_floats(n, 3, 1) : NULL;
+            float *y1 = nan_floats(m * n), *y2 = nan_floats(m * n), *y3 = nan_floats(m * n);
+            qk_kernels_reference()->product(y1, n, x, k + gap, w, b, m, n, k, 1);
+            qk_kernels_fast()->product(y2, n, x, k + gap, w, b, m, n, k, 1);
+            qk_kernels_fast()->product(y3, n, x, k + gap, w, b, m, n, k, 2);
+            assert_close(y2, y1, m * n, 2e-6, "product");
+            assert_memory_equal(y2, y3, m * n * sizeof(float)); /* one thread = many, bit for bit */
+            free(x), free(w), free(b), free(y1), free(y2), free(y3);
+        }
+}
+
+static void rows_agree(void **state)
+{
+    (void)state;
+    const qk_kernels *plain = qk_kernels_reference(), *fast = qk_kernels_fast();
+    for (size_t i = 0; i < N_SIZES; i++) {
+        size_t n = sizes[i];
+        float *x = random_floats(n, 4, 3), *g = random_floats(n, 5, 1), *a = nan_floats(n), *b = nan_floats(n);
+        plain->rms_norm(a, x, g, n, 1e-5);
+        fast->rms_norm(b, x, g, n, 1e-5);
+        assert_close(b, a, n, 5e-7, "rms_norm");
+        plain->silu_mul(a, x, g, n);
+        fast->silu_mul(b, x, g, n);
+        assert_close(b, a, n, 5e-7, "silu_mul");
+        memcpy(a, x, n * sizeof *a);
+        memcpy(b, x, n * sizeof *b);
+        plain->softmax(a, n);
+        fast->softmax(b, n);
+        assert_close(b, a, n, 1e-6, "softmax");
+        assert_near(fast->nll(x, n, n / 2), plain->nll(x, n, n / 2), 1e-6);
+        free(x), free(g), free(a), free(b);
+    }
+}
+
+static void the_exponential_holds_at_its_edges(void **state)
+{
+    (void)state;
+    /* Seen through softmax of two entries: e^x / (e^x + 1). */
+    for (double x = -120; x <= 0; x += 0.37) {
+        float row[2] = { (float)x, 0 };
+        qk_kernels_fast()->softmax(row, 2);
+        double expected = exp((double)(float)x) / (1 + exp((double)(float)x));
+        if (x > -87) assert_near(row[0] / expected, 1, 1e-6);
+        else assert_near(row[0], 0, 1e-37);
+    }
+    float masked[3] = { -INFINITY, 2, -INFINITY };
+    qk_kernels_fast()->softmax(masked, 3);
+    assert_true(masked[0] == 0 && masked[1] == 1 && masked[2] == 0);
+    float bad[9] = { 1, NAN, 2, 3, 4, 5, 6, 7, 8 };
+    qk_kernels_fast()->softmax(bad, 9);
+    for (int i = 0; i < 9; i++) assert_true(isnan(bad[i])); /* NaN does not vanish */
+    float gate[2] = { -200, 200 }, one[2] = { 1, 1 };
+    qk_kernels_fast()->silu_mul(gate, gate, one, 2);
+    assert_near(gate[0], 0, 1e-30);
+    assert_near(gate[1], 200, 0);
+}
+
+static void attention_agrees(void **state)
+{
+    (void)state;
+    const struct { size_t row0, n_rows, head_dim, window; } cases[] = {
+        { 0, 1, 8, 0 }, { 0, 64, 64, 0 }, { 64, 37, 32, 0 }, { 128, 64, 16, 50 }, { 0, 33, 128, 1 }, { 100, 3, 6, 200 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = cases[i].n_rows, keys = cases[i].row0 + n, d = cases[i].head_dim;
+        float *q = random_floats(n * d, 6, 1), *k = random_floats(keys * d, 7, 1), *v = random_floats(keys * d, 8, 1);
+        float *s1 = nan_floats(n * keys), *s2 = nan_floats(n * keys), *z1 = nan_floats(n * d), *z2 = nan_floats(n * d);
+        qk_attention a = { .q = q, .k = k, .v = v, .z = z1, .q_stride = d, .kv_stride = d, .z_stride = d, .row0 = cases[i].row0,
+                           .n_rows = n, .head_dim = d, .window = cases[i].window, .scale = 0.125f, .scores = s1, .scores_stride = keys };
+        qk_attention b = a;
+        b.scores = s2;
+        b.z = z2;
+        qk_kernels_reference()->attend(&a);
+        qk_kernels_fast()->attend(&b);
+        assert_close(s2, s1, n * keys, 2e-6, "scores");
+        for (size_t r = 0; r < n; r++) {
+            size_t masked = 0, position = cases[i].row0 + r;
+            for (size_t j = 0; j < keys; j++) masked += s2[r * keys + j] == -INFINITY;
+            size_t seen = cases[i].window && position + 1 > cases[i].window ? cases[i].window : position + 1;
+            assert_int_equal(keys - masked, seen);
+            qk_kernels_reference()->softmax(s1 + r * keys, keys);
+            qk_kernels_fast()->softmax(s2 + r * keys, keys);
+        }
+        qk_kernels_reference()->mix(&a);
+        qk_kernels_fast()->mix(&b);
+        assert_close(z2, z1, n * d, 2e-6, "z");
+        free(q), free(k), free(v), free(s1), free(s2), free(z1), free(z2);
+    }
+}
+
+/* Orthogonality: pair norms are kept, turning back gives x, a score depends on the distance alone. */
+static void rotation_is_orthogonal(void **state)
+{
+    (void)state;
+    const qk_kernels *tables[2] = { qk_kernels_reference(), qk_kernels_fast() };
+    for (int t = 0; t < 2; t++) {
+        enum { D = 16 };
+        float *x = random_floats(D, 9, 1), *y = random_floats(D, 10, 1), cos1[D / 2], sin1[D / 2], back[D / 2];
+        double score[3];
+        for (int shift = 0; shift < 3; shift++) {
+            float q[D], k[D];
+            memcpy(q, x, sizeof q);
+            memcpy(k, y, sizeof k);
+            for (int turn = 0; turn < 2; turn++) {
+                int position = turn ? 5 + 40 * shift : 12 + 40 * shift;
+                for (int m = 0; m < D / 2; m++) {
+                    double angle = position * pow(10000, -2.0 * m / D);
+                    cos1[m] = (float)cos(angle);
+                    sin1[m] = (float)sin(angle);
+                    back[m] = -sin1[m];
+                }
+                tables[t]->rotate(turn ? k : q, cos1, sin1, D);
+                const float *now = turn ? k : q, *before = turn ? y : x;
+                for (int m = 0; m < D / 2; m++)
+                    assert_near(hypot(now[m], now[m + D / 2]), hypot(before[m], before[m + D / 2]), 1e-6);
+                float undone[D];
+                memcpy(undone, now, sizeof undone);
+                tables[t]->rotate(undone, cos1, back, D);
+                for (int d = 0; d < D; d++) assert_near(undone[d], before[d], 1e-6);
+            }
+            score[shift] = 0;
+            for (int d = 0; d < D; d++) score[shift] += (double)q[d] * k[d];
+        }
+        assert_near(score[0], score[1], 1e-5);
+        assert_near(score[0], score[2], 1e-5);
+        free(x), free(y);
+    }
+}
+
+static void half_floats_round_as_the_standard_says(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 0x10000; bits++) { /* every half survives the way there and back */
+        float x = qk_f16_to_f32((uint16_t)bits), y = qk_bf16_to_f32((uint16_t)bits);
+        if (isnan(x)) assert_true((qk_f32_to_f16(x) & 0x7FFF) > 0x7C00);
+        else assert_int_equal(qk_f32_to_f16(x), bits);
+        if (isnan(y)) assert_true((qk_f32_to_bf16(y) & 0x7FFF) > 0x7F80);
+        else assert_int_equal(qk_f32_to_bf16(y), bits);
+    }
+    assert_int_equal(qk_f32_to_f16(65519.0f), 0x7BFF);
+    assert_int_equal(qk_f32_to_f16(65520.0f), 0x7C00);
+    assert_int_equal(qk_f32_to_f16(0x1p-25f), 0);          /* ties to even */
+    assert_int_equal(qk_f32_to_f16(0x1.8p-24f), 2);
+    assert_int_equal(qk_f32_to_f16(1 + 0x1p-11f), 0x3C00); /* tie, even below */
+    assert_int_equal(qk_f32_to_f16(1 + 0x1.8p-10f), 0x3C02);
+    assert_int_equal(qk_f32_to_bf16(1 + 0x1p-8f), 0x3F80);
+}
+
+static void quantised_blocks_unfold(void **state)
+{
+    (void)state;
+    uint8_t q8[34] = { 0x00, 0x38 }, q4[18] = { 0x00, 0x3C }; /* scales 0.5 and 1 */
+    float out[32];
+    for (int i = 0; i < 32; i++) q8[2 + i] = (uint8_t)(i - 16);
+    qk_dtype_describe(QK_DTYPE_Q8_0)->to_f32(out, q8, 32);
+    for (int i = 0; i < 32; i++) assert_near(out[i], 0.5 * (i - 16), 0);
+    for (int i = 0; i < 16; i++) q4[2 + i] = (uint8_t)(i | (15 - i) << 4);
+    qk_dtype_describe(QK_DTYPE_Q4_0)->to_f32(out, q4, 32);
+    for (int i = 0; i < 16; i++) {
+        assert_near(out[i], i - 8, 0);
+        assert_near(out[16 + i], 7 - i, 0);
+    }
+    size_t bytes;
+    assert_false(qk_dtype_bytes(&bytes, QK_DTYPE_Q4_0, 33));
+    assert_false(qk_dtype_bytes(&bytes, QK_DTYPE_F32, SIZE_MAX / 2));
+    assert_true(qk_dtype_bytes(&bytes, QK_DTYPE_Q8_0, 64) && bytes == 68);
+}
+
+static void non_finite_values_are_seen(void **state)
+{
+    (void)state;
+    float *x = random_floats(1000, 11, 1);
+    assert_true(qk_all_finite(x, 1000));
+    const float bad[] = { NAN, INFINITY, -INFINITY };
+    for (size_t i = 0; i < 1000; i += 37)
+        for (int j = 0; j < 3; j++) {
+            float kept = x[i];
+            x[i] = bad[j];
+            assert_false(qk_all_finite(x, 1000));
+            x[i] = kept;
+        }
+    free(x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
+        cmocka_unit_test(attention_agrees), cmocka_unit_test(rotation_is_orthogonal),
+        cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(quantised_blocks_unfold),
+        cmocka_unit_test(non_finite_values_are_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
