@@ -306,6 +306,61 @@ static void the_built_in_set_is_complete(void **state)
     qk_documents_free(&set);
 }
 
+/* A llama2.c tokenizer: unknown, BOS, EOS, the 256 bytes, then 259 " ", 260 "a", 261 " a". */
+static void put_tokenizer(const char *name)
+{
+    char *path = qk_path_join(folder, name);
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    const int32_t longest = 8;
+    fwrite(&longest, 4, 1, out);
+    for (int32_t id = 0; id < 262; id++) {
+        static const char *const named[] = { "<unk>", "\n<s>\n", "\n</s>\n" }, *const last[] = { " ", "a", " a" };
+        char byte[8];
+        snprintf(byte, sizeof byte, "<0x%02X>", (unsigned)(id - 3) & 0xff);
+        const char *piece = id < 3 ? named[id] : id < 259 ? byte : last[id - 259];
+        const float score = id == 261 ? -1.0f : 0.0f;
+        const int32_t n = (int32_t)strlen(piece);
+        fwrite(&score, 4, 1, out);
+        fwrite(&n, 4, 1, out);
+        fwrite(piece, 1, (size_t)n, out);
+    }
+    assert_int_equal(fclose(out), 0);
+    free(path);
+}
+
+static void tokens_are_cut_and_short_documents_refused(void **state)
+{
+    (void)state;
+    put_tokenizer("tokenizer.bin");
+    put_text("a.jsonl", "{\"text\": \"a a a\", \"id\": \"three\"}\n{\"text\": \"a\", \"id\": \"one\"}\n");
+    qk_documents set;
+    qk_tokenizer *tokenizer;
+    qk_error refusal;
+    char *path = qk_path_join(folder, "tokenizer.bin");
+    assert_ok(qk_tokenizer_open_file(&tokenizer, path, 262, err));
+    free(path);
+    assert_ok(load(&set, (qk_documents_options){ 0 }, err));
+    assert_ok(qk_documents_tokenize(&set, tokenizer, 0, false, err));
+    static const int32_t expected[] = { 1, 261, 261, 261 };
+    assert_int_equal(set.items[0].n_tokens, 4);
+    assert_memory_equal(set.items[0].tokens, expected, sizeof expected);
+    assert_int_equal(set.items[0].n_cut, 0);
+    assert_int_equal(set.items[1].n_tokens, 2);
+    assert_ok(qk_documents_tokenize(&set, tokenizer, 3, false, err)); /* another context replaces the first */
+    assert_int_equal(set.items[0].n_tokens, 3);
+    assert_int_equal(set.items[0].n_cut, 1);
+    assert_int_equal(set.items[1].n_cut, 0);
+    assert_int_equal(qk_documents_tokenize(&set, tokenizer, 0, true, &refusal),
+                     QK_E_FORMAT); /* "a" alone predicts nothing */
+    assert_string_equal(refusal.message, "document \"one\": expected at least 2 tokens, found 1");
+    assert_int_equal(qk_documents_tokenize(&set, tokenizer, 1, false, &refusal), QK_E_ARGUMENT);
+    assert_int_equal(set.items[0].n_tokens, 3); /* both failures left the set as it was */
+    assert_memory_equal(set.items[0].tokens, expected, 3 * sizeof *expected);
+    qk_documents_free(&set);
+    qk_tokenizer_close(tokenizer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +375,7 @@ int main(void)
         cmocka_unit_test_teardown(hashes_are_those_of_the_texts, clear_folder),
         cmocka_unit_test_teardown(repetition_is_judged_by_word_triples, clear_folder),
         cmocka_unit_test_teardown(the_built_in_set_is_complete, clear_folder),
+        cmocka_unit_test_teardown(tokens_are_cut_and_short_documents_refused, clear_folder),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

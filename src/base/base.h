@@ -80,6 +80,8 @@ int qk_utf8_length(const uint8_t *s, size_t n_bytes);
 size_t qk_utf8_valid(const char *s, size_t n_bytes);
 /* Decode one valid character; returns its length. */
 int qk_utf8_decode(uint32_t *codepoint, const uint8_t *s);
+/* Unicode White_Space */
+bool qk_is_white_space(uint32_t codepoint);
 /* Encode; returns 1..4. */
 int qk_utf8_encode(uint8_t out[4], uint32_t codepoint);
 

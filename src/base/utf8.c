@@ -43,6 +43,12 @@ int qk_utf8_decode(uint32_t *codepoint, const uint8_t *s)
     return 4;
 }
 
+bool qk_is_white_space(uint32_t c)
+{
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
 int qk_utf8_encode(uint8_t out[4], uint32_t c)
 {
     if (c < 0x80) return out[0] = (uint8_t)c, 1;

@@ -4,26 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_white_space(uint32_t c)
-{
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
 const char *qk_strip(const char *text, size_t *n_bytes)
 {
     const uint8_t *from = (const uint8_t *)text, *to = from + *n_bytes;
     uint32_t c;
     while (from < to) {
         int length = qk_utf8_decode(&c, from);
-        if (!is_white_space(c)) break;
+        if (!qk_is_white_space(c)) break;
         from += length;
     }
     while (to > from) {
         const uint8_t *last = to - 1;
         while (last > from && (*last & 0xC0) == 0x80) last--;
         qk_utf8_decode(&c, last);
-        if (!is_white_space(c)) break;
+        if (!qk_is_white_space(c)) break;
         to = last;
     }
     *n_bytes = (size_t)(to - from);
