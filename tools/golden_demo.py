@@ -73,7 +73,7 @@ def batch(stream, n_rows, n_tokens, random):
 
 
 def train(model, stream, n_steps, peak=4e-3, n_batch=2048):
-    """AdamW without weight decay, warm-up, cosine; a quarter of the context for the first three quarters of the steps."""
+    """AdamW without weight decay, warm-up, cosine; a quarter of the context for 3/4 of the steps."""
     random = torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     smooth = math.log(CONFIG["vocab_size"])
