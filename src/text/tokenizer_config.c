@@ -12,18 +12,17 @@ static const char *content_of(const json_t *token, size_t *n_bytes)
     return json_string_value(token);
 }
 
-static qk_status find_marker(int32_t *id, const qk_tokenizer *t, const json_t *config, const char *key, qk_error *err)
+/* One that the tokenizer does not know is none: whoever wants to put it somewhere is told so. */
+static void find_marker(int32_t *id, const qk_tokenizer *t, const json_t *config, const char *key)
 {
     size_t n_bytes;
     const char *text = content_of(json_object_get(config, key), &n_bytes);
-    if (!text) return QK_OK;
+    if (!text) return;
     int32_t found = -1;
     for (size_t i = 0; i < t->n_added && found < 0; i++)
         if (t->added[i].n_bytes == n_bytes && memcmp(t->added[i].text, text, n_bytes) == 0) found = t->added[i].id;
     if (found < 0) found = qk_vocabulary_search(&t->vocabulary, text, n_bytes);
-    if (found < 0) return qk_fail(err, QK_E_FORMAT, "%s \"%.*s\" is not in the vocabulary", key, (int)(n_bytes < 80 ? n_bytes : 80), text);
     *id = found;
-    return QK_OK;
 }
 
 /* add_bos_token, add_eos_token: true puts the marker there, false takes it away, absent leaves things as they are. */
@@ -76,9 +75,9 @@ qk_status qk_apply_tokenizer_config(qk_tokenizer *t, json_t *config, qk_error *e
             status = add_token(t, key, entry, err);
             if (status) return status;
         }
-    status = find_marker(&t->info.bos, t, config, "bos_token", err);
-    if (!status) status = find_marker(&t->info.eos, t, config, "eos_token", err);
-    if (status || t->has_template) return status;
+    find_marker(&t->info.bos, t, config, "bos_token");
+    find_marker(&t->info.eos, t, config, "eos_token");
+    if (t->has_template) return QK_OK;
     status = set_marker(t, config, "add_bos_token", true, t->info.bos, err);
     return status ? status : set_marker(t, config, "add_eos_token", false, t->info.eos, err);
 }
