@@ -61,7 +61,7 @@ static bool order_marks(codepoints *text)
 static bool change_form(qk_bytes *out, codepoints *scratch, const char *text, size_t n_bytes, int form)
 {
     scratch->n = 0;
-    if (!decompose(scratch, text, n_bytes, form & ~(int)UTF8PROC_COMPOSE) || !order_marks(scratch)) return false;
+    if (!decompose(scratch, text, n_bytes, (form | UTF8PROC_DECOMPOSE) & ~(int)UTF8PROC_COMPOSE) || !order_marks(scratch)) return false;
     if (form & UTF8PROC_COMPOSE) {
         utf8proc_ssize_t n = utf8proc_normalize_utf32(scratch->data, (utf8proc_ssize_t)scratch->n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         if (n < 0) return false;
