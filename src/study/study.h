@@ -1,4 +1,4 @@
-/* study.h - a question: plans conditions and probes, runs passes, turns measurements into statistics.  One file a study.
+/* study.h - a question: plans conditions and probes, runs passes, turns measurements into statistics.
  *
  * A study fills a results object (docs/RESULTS.md) and, where given a run folder, journals as it goes. */
 #ifndef QK_STUDY_H
@@ -37,9 +37,10 @@ typedef struct qk_ppl_settings {
     size_t stride;           /* strided: tokens the window moves; 0 = half of max_tokens */
     bool per_token;          /* documents[].token_nll in the results */
 } qk_ppl_settings;
-/* {"protocol", "documents": [{"id","category","tokens","nll","nll_per_token","ppl"}], "tokens", "nll_per_token", "ppl"} */
-qk_status qk_study_ppl(json_t **results, const qk_model *model, qk_documents *documents, const qk_ppl_settings *settings,
-                       const qk_compute *compute, qk_error *err);
+/* {"protocol", "context", "documents": [{"id","category","tokens","nll","nll_per_token","ppl","cut"}], "tokens",
+ * "nll_per_token", "ppl", "warnings"}.  llama.cpp: one document, all of them as one text, with "chunks" and "ppl_error". */
+qk_status qk_study_ppl(json_t **results, const qk_model *model, qk_documents *documents,
+                       const qk_ppl_settings *settings, const qk_compute *compute, qk_error *err);
 
 /* ---- massive: the post's experiment 1 */
 
@@ -52,8 +53,8 @@ typedef struct qk_massive_settings {
 qk_status qk_study_massive(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *documents,
                            const qk_massive_settings *settings, const qk_compute *compute, qk_run *run, qk_error *err);
 
-/* q, k or v captured elsewhere: [tokens, heads, dim] or [1, tokens, heads, dim], .npy or one tensor of a safetensors file
- * (FILE:TENSOR where it has several), F32 or F16. */
+/* q, k or v captured elsewhere: [tokens, heads, dim] or [1, tokens, heads, dim], .npy or one tensor of a safetensors
+ * file (FILE:TENSOR where it has several), F32 or F16. */
 typedef struct qk_captured { qk_qkv tensor; const char *path; } qk_captured;
 qk_status qk_study_massive_captured(json_t **results, const qk_captured *files, size_t n_files,
                                     const qk_massive_settings *settings, qk_error *err);
@@ -75,8 +76,9 @@ typedef struct qk_disrupt_settings {
     qk_preset preset;
     size_t n_bootstrap;          /* 10,000 */
 } qk_disrupt_settings;
-/* `calibration` finds the masks, `evaluation` is measured; when their hashes meet the study refuses (QK_E_ARGUMENT, naming
- * the document) unless the preset is africa or jin (jin needs no calibration: NULL). */
+/* `calibration` finds the masks, `evaluation` is measured; when their hashes meet the study refuses (QK_E_ARGUMENT,
+ * naming the document).  A preset replaces the settings that it fixes; africa finds its masks on `evaluation`, jin needs
+ * none: both ignore `calibration`. */
 qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *calibration,
                            qk_documents *evaluation, const qk_disrupt_settings *settings, const qk_compute *compute,
                            qk_run *run, qk_error *err);
@@ -85,12 +87,13 @@ qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_
 
 /* Each site that `patterns` name, for every document, as tensors "doc/site" ("site" alone for one document) of shape
  * [1, tokens, ...] into one safetensors file, or .npy files in a folder (path ends in '/' or is one). */
-qk_status qk_study_capture(const char *path, const qk_model *model, qk_documents *documents, const char *const *patterns,
-                           size_t n_patterns, const qk_compute *compute, qk_error *err);
+qk_status qk_study_capture(const char *path, const qk_model *model, qk_documents *documents,
+                           const char *const *patterns, size_t n_patterns, const qk_compute *compute, qk_error *err);
 
 /* golden: safetensors with `tokens` (I64 or I32, [n] or [1, n]) and tensors named by site or alias, with or without the
- * leading 1 axis.  Result {"sites": [{"site","max_abs","max_rel","rms_rel","ok"}], "tolerance", "first_failed", "ok"}.  The
- * relative error of a site is max|a-b| / max|b|. A tensor whose name is no site is reported under "ignored". */
+ * leading 1 axis.  Result {"sites": [{"site","max_abs","max_rel","rms_rel","compared","nonfinite","ok"}], "tolerance",
+ * "first_failed", "ok", "ignored"}.  The relative error of a site is max|a-b| / max|b| over its finite entries; -inf in
+ * both is equal, any other non-finite entry fails.  A tensor whose name is no site of the model is "ignored". */
 qk_status qk_study_verify(json_t **results, const qk_model *model, const char *golden_path, double tolerance,
                           const qk_compute *compute, qk_error *err);
 

@@ -1,0 +1,144 @@
+/* documents.c - documents on their way into a pass, and their norms in as many passes as memory asks for. */
+#include "study/common.h"
+
+#include <stdlib.h>
+
+size_t qk_study_context(const qk_named_model *models, size_t n_models, const qk_compute *compute)
+{
+    if (compute->max_tokens) return compute->max_tokens;
+    size_t shortest = SIZE_MAX;
+    for (size_t i = 0; i < n_models; i++) {
+        size_t context = (size_t)models[i].model->config.n_context;
+        if (context && context < shortest) shortest = context;
+    }
+    return shortest == SIZE_MAX ? 0 : shortest;
+}
+
+qk_status qk_study_tokenize(qk_documents *documents, const qk_named_model *model, size_t max_tokens, bool no_bos,
+                            qk_error *err)
+{
+    if (!model->model->tokenizer) {
+        return qk_fail(err, model->model->tokenizer_error.status ? model->model->tokenizer_error.status : QK_E_IO,
+                       "%s: no tokenizer: %s", model->name, model->model->tokenizer_error.message);
+    }
+    if (documents->n == 0) return qk_fail(err, QK_E_ARGUMENT, "no documents: expected at least one");
+    return qk_documents_tokenize(documents, model->model->tokenizer, max_tokens, no_bos, err);
+}
+
+qk_status qk_study_sequences(qk_sequence **sequences, const qk_documents *documents, qk_error *err)
+{
+    qk_sequence *list = NULL;
+    qk_status status = qk_new_array(&list, documents->n, sizeof *list, "sequences", err);
+    if (status) return status;
+    for (size_t i = 0; i < documents->n; i++) {
+        list[i] = (qk_sequence) { documents->items[i].tokens, documents->items[i].n_tokens, 1 };
+    }
+    *sequences = list;
+    return QK_OK;
+}
+
+qk_status qk_json_tokens_of_model(json_t *rows, const qk_documents *documents, qk_error *err)
+{
+    for (size_t i = 0; i < documents->n; i++) {
+        json_t *row = json_array_get(rows, i);
+        json_t *tokens = json_object_get(row, "tokens_by_model"), *cut = json_object_get(row, "cut_by_model");
+        qk_status status = QK_OK;
+        if (!tokens) {
+            if ((status = qk_json_set(row, "tokens_by_model", tokens = json_array(), err))) return status;
+            if ((status = qk_json_set(row, "cut_by_model", cut = json_array(), err))) return status;
+        }
+        const qk_document *d = &documents->items[i];
+        if ((status = qk_json_append(tokens, json_integer((json_int_t)d->n_tokens), err))) return status;
+        if ((status = qk_json_append(cut, json_integer((json_int_t)d->n_cut), err))) return status;
+    }
+    return QK_OK;
+}
+
+qk_status qk_warn_documents(json_t *warnings, const qk_documents *documents, size_t context, qk_error *err)
+{
+    size_t n_cut = 0, n_repetitive = 0;
+    for (size_t i = 0; i < documents->n; i++) {
+        n_cut += documents->items[i].n_cut > 0;
+        n_repetitive += documents->items[i].repetitive;
+    }
+    qk_status status = QK_OK;
+    if (documents->n == 1) {
+        status = qk_json_warn(warnings, err, "a single document: without spread every test and interval is refused");
+    } else if (documents->n < 5) {
+        status = qk_json_warn(warnings, err, "only %zu documents: intervals and tests over so few say little",
+                              documents->n);
+    }
+    if (!status && n_cut) {
+        status = qk_json_warn(warnings, err, "%zu of %zu documents were cut to %zu tokens", n_cut, documents->n,
+                              context);
+    }
+    if (!status && n_repetitive) {
+        status = qk_json_warn(warnings, err, "%zu of %zu documents are repetitive: a model copies them from its "
+                              "context, so they measure copying more than language", n_repetitive, documents->n);
+    }
+    return status;
+}
+
+qk_status qk_warn_context(json_t *warnings, const qk_named_model *models, size_t n_models, size_t context,
+                          qk_error *err)
+{
+    for (size_t i = 0; i < n_models; i++) {
+        int trained = models[i].model->config.n_context;
+        if (context <= (size_t)trained) continue;
+        qk_status status = qk_json_warn(warnings, err, "%s: documents of up to %zu tokens, trained on %d",
+                                        models[i].name, context, trained);
+        if (status) return status;
+    }
+    return QK_OK;
+}
+
+qk_pass_spec qk_study_spec(const qk_compute *compute)
+{
+    return (qk_pass_spec) {
+        .reference = compute->reference,
+        .precision = compute->precision,
+        .n_threads = compute->n_threads,
+        .max_bytes = compute->max_bytes,
+        .progress = compute->progress,
+    };
+}
+
+/* What qk_norms keeps of one document: two doubles for each dim of q, k and v in each layer. */
+static size_t norms_bytes(const qk_config *config)
+{
+    size_t width = (size_t)(config->n_heads + 2 * config->n_kv_heads) * (size_t)config->head_dim;
+    return 2 * sizeof(double) * width * (size_t)config->n_layers;
+}
+
+qk_status qk_study_norms(const qk_named_model *model, const qk_documents *documents, bool post_rotation,
+                         const qk_compute *compute, qk_norms_visit *visit, void *user, qk_error *err)
+{
+    const qk_config *config = &model->model->config;
+    qk_sequence *sequences = NULL;
+    qk_status status = qk_study_sequences(&sequences, documents, err);
+    /* At most a quarter of the budget for the sums, the rest for the pass. */
+    size_t each = norms_bytes(config), batch = documents->n;
+    if (compute->max_bytes && compute->max_bytes / 4 / each < batch) batch = compute->max_bytes / 4 / each;
+    if (batch == 0) batch = 1;
+    for (size_t from = 0; !status && from < documents->n; from += batch) {
+        size_t n = documents->n - from < batch ? documents->n - from : batch;
+        qk_norms *norms = NULL;
+        qk_pass_result *result = NULL;
+        qk_pass_spec spec = qk_study_spec(compute);
+        spec.sequences = sequences + from;
+        spec.n_sequences = n;
+        spec.n_probes = 1;
+        if (compute->max_bytes) spec.max_bytes = compute->max_bytes > n * each ? compute->max_bytes - n * each : 1;
+        status = qk_norms_new(&norms, config, n, post_rotation, err);
+        if (!status) {
+            qk_probe probe = qk_norms_probe(norms);
+            spec.probes = &probe;
+            status = qk_pass_run(&result, model->model, &spec, err);
+        }
+        for (size_t i = 0; !status && i < n; i++) status = visit(user, norms, i, from + i, err);
+        qk_pass_result_free(result);
+        qk_norms_free(norms);
+    }
+    free(sequences);
+    return status;
+}
