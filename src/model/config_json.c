@@ -252,6 +252,10 @@ static qk_status refuse_strangers(const json_t *config, qk_error *err)
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
         if (get(config, strangers[i]))
             return qk_fail(err, QK_E_UNSUPPORTED, "config.json: \"%s\" is not supported", strangers[i]);
+    static const char *const switches[] = { "rope_interleaved", "use_mrope" };
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++)
+        if (json_is_true(get(config, switches[i])))
+            return qk_fail(err, QK_E_UNSUPPORTED, "config.json: \"%s\" is not supported", switches[i]);
     const json_t *act = get(config, "hidden_act");
     if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") != 0 && strcmp(json_string_value(act), "swish") != 0)))
         return qk_fail(err, QK_E_UNSUPPORTED, "config.json: hidden_act \"%s\": only silu is supported",
