@@ -5,11 +5,12 @@
 #include "math/kernels.h"
 
 #include <math.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
 
 /* Clones for wider vectors, chosen when the program is loaded.  Sanitizers cannot follow the resolver. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&               \
+    !defined(__SANITIZE_THREAD__)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLONES
@@ -30,22 +31,24 @@ static void add_bias(float *y, size_t stride, const float *bias, size_t m, size_
         for (size_t j = 0; j < n; j++) y[i * stride + j] += bias[j];
 }
 
-static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias, size_t m, size_t n,
-                    size_t k, int n_threads)
+static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
+                    size_t m, size_t n, size_t k, int n_threads)
 {
     size_t row_tiles = (m + BLOCK_ROWS - 1) / BLOCK_ROWS, column_tiles = (n + TILE_COLUMNS - 1) / TILE_COLUMNS;
     if (m * n * k < SERIAL_BELOW) n_threads = 1;
 #pragma omp parallel num_threads(n_threads)
     {
-        omp_set_num_threads(1); /* oneDNN splits sums over the threads it sees; one thread a tile keeps the bits fixed */
+        omp_set_num_threads(
+            1); /* oneDNN splits sums over the threads it sees; one thread a tile keeps the bits fixed */
 #pragma omp for schedule(dynamic, 1) collapse(2)
         for (size_t c = 0; c < column_tiles; c++)
             for (size_t r = 0; r < row_tiles; r++) {
                 size_t i = r * BLOCK_ROWS, j = c * TILE_COLUMNS;
-                size_t rows = m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, columns = n - j < TILE_COLUMNS ? n - j : TILE_COLUMNS;
+                size_t rows = m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS,
+                       columns = n - j < TILE_COLUMNS ? n - j : TILE_COLUMNS;
                 float *tile = y + i * y_stride + j;
-                dnnl_sgemm('N', 'T', (dnnl_dim_t)rows, (dnnl_dim_t)columns, (dnnl_dim_t)k, 1, x + i * x_stride, (dnnl_dim_t)x_stride,
-                           w + j * k, (dnnl_dim_t)k, 0, tile, (dnnl_dim_t)y_stride);
+                dnnl_sgemm('N', 'T', (dnnl_dim_t)rows, (dnnl_dim_t)columns, (dnnl_dim_t)k, 1, x + i * x_stride,
+                           (dnnl_dim_t)x_stride, w + j * k, (dnnl_dim_t)k, 0, tile, (dnnl_dim_t)y_stride);
                 if (bias) add_bias(tile, y_stride, bias + j, rows, columns);
             }
     }
@@ -96,7 +99,10 @@ static inline float exponential(float x)
     p = p * r + 1.66666667e-1f;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    union { float f; uint32_t u; } bits = { .f = shifted }, power;
+    union {
+        float f;
+        uint32_t u;
+    } bits = { .f = shifted }, power;
     power.u = (bits.u + 127) << 23;
     float result = p * power.f;
     result = x < -87.0f ? 0 : result;
@@ -173,8 +179,9 @@ static void attend(const qk_attention *a)
 
 static void mix(const qk_attention *a)
 {
-    dnnl_sgemm('N', 'N', (dnnl_dim_t)a->n_rows, (dnnl_dim_t)a->head_dim, (dnnl_dim_t)(a->row0 + a->n_rows), 1, a->scores,
-               (dnnl_dim_t)a->scores_stride, a->v, (dnnl_dim_t)a->kv_stride, 0, a->z, (dnnl_dim_t)a->z_stride);
+    dnnl_sgemm('N', 'N', (dnnl_dim_t)a->n_rows, (dnnl_dim_t)a->head_dim, (dnnl_dim_t)(a->row0 + a->n_rows), 1,
+               a->scores, (dnnl_dim_t)a->scores_stride, a->v, (dnnl_dim_t)a->kv_stride, 0, a->z,
+               (dnnl_dim_t)a->z_stride);
 }
 
 static const qk_kernels table = { "fast", product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll };
@@ -183,8 +190,13 @@ const qk_kernels *qk_kernels_fast(void) { return &table; }
 
 void qk_kernels_describe(char text[64])
 {
-    static const struct { dnnl_cpu_isa_t isa; const char *name; } names[] = {
-        { dnnl_cpu_isa_avx512_core_amx, "AMX" }, { dnnl_cpu_isa_avx512_core, "AVX-512" }, { dnnl_cpu_isa_avx2, "AVX2" },
+    static const struct {
+        dnnl_cpu_isa_t isa;
+        const char *name;
+    } names[] = {
+        { dnnl_cpu_isa_avx512_core_amx, "AMX" },
+        { dnnl_cpu_isa_avx512_core, "AVX-512" },
+        { dnnl_cpu_isa_avx2, "AVX2" },
     };
     const dnnl_version_t *version = dnnl_version();
     dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
@@ -203,7 +215,10 @@ CLONES bool qk_all_finite(const float *x, size_t n)
 {
     uint32_t bad = 0;
     for (size_t i = 0; i < n; i++) {
-        union { float f; uint32_t u; } bits = { .f = x[i] };
+        union {
+            float f;
+            uint32_t u;
+        } bits = { .f = x[i] };
         bad |= (bits.u & 0x7F800000) == 0x7F800000;
     }
     return bad == 0;

@@ -10,8 +10,8 @@ static double dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias, size_t m, size_t n,
-                    size_t k, int n_threads)
+static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
+                    size_t m, size_t n, size_t k, int n_threads)
 {
 #pragma omp parallel for num_threads(n_threads) if (m * n * k > 100000)
     for (size_t i = 0; i < m; i++)
@@ -42,7 +42,8 @@ static void attend(const qk_attention *a)
         float *row = a->scores + i * a->scores_stride;
         for (size_t j = 0; j < a->row0 + a->n_rows; j++) {
             bool seen = j >= first && j <= position;
-            row[j] = seen ? (float)(a->scale * dot(a->q + i * a->q_stride, a->k + j * a->kv_stride, a->head_dim)) : -INFINITY;
+            row[j] = seen ? (float)(a->scale * dot(a->q + i * a->q_stride, a->k + j * a->kv_stride, a->head_dim))
+                          : -INFINITY;
         }
     }
 }
@@ -60,7 +61,8 @@ static void mix(const qk_attention *a)
     for (size_t i = 0; i < a->n_rows; i++)
         for (size_t d = 0; d < a->head_dim; d++) {
             double sum = 0;
-            for (size_t j = 0; j < a->row0 + a->n_rows; j++) sum += (double)a->scores[i * a->scores_stride + j] * a->v[j * a->kv_stride + d];
+            for (size_t j = 0; j < a->row0 + a->n_rows; j++)
+                sum += (double)a->scores[i * a->scores_stride + j] * a->v[j * a->kv_stride + d];
             a->z[i * a->z_stride + d] = (float)sum;
         }
 }

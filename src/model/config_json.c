@@ -12,17 +12,20 @@ typedef struct family {
 } family;
 
 static const family families[] = {
-    { "llama", 0, 0, 0, false, false, false, false },
-    { "mistral", 8, 0, 4096, false, false, false, false },
-    { "qwen2", 0, 0, 4096, true, true, false, false },
-    { "qwen3", 0, 128, 4096, false, true, true, false },
-    { "llama_drope", 0, 0, 0, false, false, false, true },
-    { "qwen2_drope", 0, 0, 4096, true, true, false, true },
+    { "llama", 0, 0, 0, false, false, false, false },      { "mistral", 8, 0, 4096, false, false, false, false },
+    { "qwen2", 0, 0, 4096, true, true, false, false },     { "qwen3", 0, 128, 4096, false, true, true, false },
+    { "llama_drope", 0, 0, 0, false, false, false, true }, { "qwen2_drope", 0, 0, 4096, true, true, false, true },
 };
 
 /* attention_type of a DroPE folder: which projections are normed as a whole. */
-static const struct { const char *name; bool q_norm, k_norm; } drope_kinds[] = {
-    { "nope", false, false }, { "qk_norm_nope", true, true }, { "q_norm_nope", true, false }, { "k_norm_nope", false, true },
+static const struct {
+    const char *name;
+    bool q_norm, k_norm;
+} drope_kinds[] = {
+    { "nope", false, false },
+    { "qk_norm_nope", true, true },
+    { "q_norm_nope", true, false },
+    { "k_norm_nope", false, true },
 };
 
 static const json_t *get(const json_t *object, const char *key)
@@ -32,7 +35,8 @@ static const json_t *get(const json_t *object, const char *key)
 }
 
 /* fallback < 0: the key is required. */
-static qk_status read_int(int *out, const json_t *object, const char *key, int fallback, int low, int high, qk_error *err)
+static qk_status read_int(int *out, const json_t *object, const char *key, int fallback, int low, int high,
+                          qk_error *err)
 {
     const json_t *value = get(object, key);
     if (!value && fallback >= 0) return *out = fallback, QK_OK;
@@ -40,7 +44,8 @@ static qk_status read_int(int *out, const json_t *object, const char *key, int f
     if (!json_is_integer(value)) return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected an integer", key);
     json_int_t n = json_integer_value(value);
     if (n < low || n > high)
-        return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected %d to %d, found %lld", key, low, high, (long long)n);
+        return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected %d to %d, found %lld", key, low, high,
+                       (long long)n);
     *out = (int)n;
     return QK_OK;
 }
@@ -53,7 +58,8 @@ static qk_status read_number(double *out, const json_t *object, const char *key,
     if (!value) return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\" is missing", key);
     if (!json_is_number(value)) return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected a number", key);
     double x = json_number_value(value);
-    if (!(x > 0) || isinf(x)) return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected a positive number, found %g", key, x);
+    if (!(x > 0) || isinf(x))
+        return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected a positive number, found %g", key, x);
     *out = x;
     return QK_OK;
 }
@@ -61,12 +67,14 @@ static qk_status read_number(double *out, const json_t *object, const char *key,
 static qk_status read_bool(bool *out, const json_t *object, const char *key, bool fallback, qk_error *err)
 {
     const json_t *value = get(object, key);
-    if (value && !json_is_boolean(value)) return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected true or false", key);
+    if (value && !json_is_boolean(value))
+        return qk_fail(err, QK_E_FORMAT, "config.json: \"%s\": expected true or false", key);
     *out = value ? json_is_true(value) : fallback;
     return QK_OK;
 }
 
-static qk_status read_factors(const float **out, const json_t *rope, const char *key, int n, qk_arena *arena, qk_error *err)
+static qk_status read_factors(const float **out, const json_t *rope, const char *key, int n, qk_arena *arena,
+                              qk_error *err)
 {
     const json_t *list = get(rope, key);
     if (!json_is_array(list) || json_array_size(list) != (size_t)n)
@@ -105,8 +113,10 @@ static qk_status read_yarn(qk_config *c, const json_t *rope, qk_arena *arena, qk
     if (!status && get(rope, "mscale_all_dim")) mscale_all = json_number_value(get(rope, "mscale_all_dim"));
     if (status) return status;
     bool both = mscale != 0 && mscale_all != 0;
-    c->rope_attention_factor = given > 0 ? given : both ? qk_yarn_mscale(c->rope_factor, mscale) / qk_yarn_mscale(c->rope_factor, mscale_all)
-                                                        : qk_yarn_mscale(c->rope_factor, 1);
+    c->rope_attention_factor = given > 0 ? given
+                               : both
+                                   ? qk_yarn_mscale(c->rope_factor, mscale) / qk_yarn_mscale(c->rope_factor, mscale_all)
+                                   : qk_yarn_mscale(c->rope_factor, 1);
     return QK_OK;
 }
 
@@ -117,7 +127,8 @@ static qk_status read_llama3(qk_config *c, const json_t *rope, qk_arena *arena, 
     if (!status) status = read_number(&c->rope_low_freq_factor, rope, "low_freq_factor", NAN, err);
     if (!status) status = read_number(&c->rope_high_freq_factor, rope, "high_freq_factor", NAN, err);
     if (!status && c->rope_high_freq_factor == c->rope_low_freq_factor)
-        status = qk_fail(err, QK_E_FORMAT, "config.json: rope \"high_freq_factor\": expected other than low_freq_factor");
+        status =
+            qk_fail(err, QK_E_FORMAT, "config.json: rope \"high_freq_factor\": expected other than low_freq_factor");
     return status;
 }
 
@@ -153,28 +164,35 @@ static qk_status read_rope(qk_config *c, const json_t *config, qk_arena *arena, 
 {
     const json_t *rope = get(config, "rope_parameters");
     if (!rope) rope = get(config, "rope_scaling");
-    if (rope && !json_is_object(rope)) return qk_fail(err, QK_E_FORMAT, "config.json: rope_scaling: expected an object");
+    if (rope && !json_is_object(rope))
+        return qk_fail(err, QK_E_FORMAT, "config.json: rope_scaling: expected an object");
     const json_t *home = get(rope, "rope_theta") ? rope : config;
     qk_status status = read_number(&c->rope_theta, home, "rope_theta", 10000, err);
     if (status) return status;
     double partial = 1;
     status = read_number(&partial, get(rope, "partial_rotary_factor") ? rope : config, "partial_rotary_factor", 1, err);
     if (status) return status;
-    if (partial != 1) return qk_fail(err, QK_E_UNSUPPORTED, "config.json: partial_rotary_factor %g: only 1 is supported", partial);
+    if (partial != 1)
+        return qk_fail(err, QK_E_UNSUPPORTED, "config.json: partial_rotary_factor %g: only 1 is supported", partial);
     const json_t *name = get(rope, "rope_type") ? get(rope, "rope_type") : get(rope, "type");
     if (rope && json_object_size(rope) > 0 && !name && !get(rope, "rope_theta"))
-        return qk_fail(err, QK_E_UNSUPPORTED, "config.json: rope scaling without a \"rope_type\" (one for each layer type?)");
+        return qk_fail(err, QK_E_UNSUPPORTED,
+                       "config.json: rope scaling without a \"rope_type\" (one for each layer type?)");
     const char *wanted = name ? json_string_value(name) : "default";
     if (!wanted) return qk_fail(err, QK_E_FORMAT, "config.json: \"rope_type\": expected a string");
     const json_t *outer = get(config, "original_max_position_embeddings");
-    status = read_number(&c->rope_original_context, outer ? config : rope, "original_max_position_embeddings", c->n_context, err);
+    status = read_number(&c->rope_original_context, outer ? config : rope, "original_max_position_embeddings",
+                         c->n_context, err);
     for (size_t i = 0; !status && i < sizeof scalings / sizeof *scalings; i++)
         if (strcmp(wanted, scalings[i].name) == 0) {
             c->rope_kind = scalings[i].kind;
             return scalings[i].read(c, rope, arena, err);
         }
-    return status ? status : qk_fail(err, QK_E_UNSUPPORTED,
-        "config.json: rope scaling \"%s\": expected default, linear, dynamic, yarn, llama3 or longrope", wanted);
+    return status ? status
+                  : qk_fail(
+                        err, QK_E_UNSUPPORTED,
+                        "config.json: rope scaling \"%s\": expected default, linear, dynamic, yarn, llama3 or longrope",
+                        wanted);
 }
 
 static qk_status read_window(qk_config *c, const json_t *config, const family *f, qk_error *err)
@@ -185,7 +203,8 @@ static qk_status read_window(qk_config *c, const json_t *config, const family *f
     const json_t *value = json_object_get(config, "sliding_window");
     if (!status && value && json_is_null(value)) use = false;
     if (!status) status = read_int(&window, config, "sliding_window", f->sliding_window, 0, INT32_MAX, err);
-    if (!status && f->window_needs_switch) status = read_int(&first, config, "max_window_layers", 28, 0, INT32_MAX, err);
+    if (!status && f->window_needs_switch)
+        status = read_int(&first, config, "max_window_layers", 28, 0, INT32_MAX, err);
     if (status) return status;
     const json_t *types = get(config, "layer_types");
     if (types && use && window > 0) { /* must tell the same story */
@@ -193,8 +212,8 @@ static qk_status read_window(qk_config *c, const json_t *config, const family *f
             const char *type = json_string_value(json_array_get(types, l));
             const char *expected = (int)l >= first ? "sliding_attention" : "full_attention";
             if (!type || strcmp(type, expected) != 0)
-                return qk_fail(err, QK_E_UNSUPPORTED, "config.json: layer_types[%zu]: expected %s, found %s", l, expected,
-                               type ? type : "no string");
+                return qk_fail(err, QK_E_UNSUPPORTED, "config.json: layer_types[%zu]: expected %s, found %s", l,
+                               expected, type ? type : "no string");
         }
     }
     for (size_t l = 0; types && !(use && window > 0) && l < json_array_size(types); l++) {
@@ -221,7 +240,8 @@ static qk_status read_drope(qk_config *c, const json_t *config, qk_error *err)
         return read_number(&c->softmax_scale, config, "softmax_scale", c->softmax_scale, err);
     }
     return qk_fail(err, QK_E_UNSUPPORTED,
-                   "config.json: attention_type \"%s\": expected nope, qk_norm_nope, q_norm_nope or k_norm_nope", name ? name : "?");
+                   "config.json: attention_type \"%s\": expected nope, qk_norm_nope, q_norm_nope or k_norm_nope",
+                   name ? name : "?");
 }
 
 static qk_status read_shapes(qk_config *c, const json_t *config, const family *f, qk_error *err)
@@ -229,8 +249,12 @@ static qk_status read_shapes(qk_config *c, const json_t *config, const family *f
     qk_status s = read_int(&c->n_layers, config, "num_hidden_layers", -1, 1, QK_MAX_LAYERS, err);
     if (!s) s = read_int(&c->d_model, config, "hidden_size", -1, 1, 1 << 20, err);
     if (!s) s = read_int(&c->n_heads, config, "num_attention_heads", -1, 1, 1 << 14, err);
-    if (!s) s = read_int(&c->n_kv_heads, config, "num_key_value_heads", f->n_kv_heads ? f->n_kv_heads : c->n_heads, 1, 1 << 14, err);
-    if (!s) s = read_int(&c->head_dim, config, "head_dim", f->head_dim ? f->head_dim : c->d_model / c->n_heads, 1, 1 << 14, err);
+    if (!s)
+        s = read_int(&c->n_kv_heads, config, "num_key_value_heads", f->n_kv_heads ? f->n_kv_heads : c->n_heads, 1,
+                     1 << 14, err);
+    if (!s)
+        s = read_int(&c->head_dim, config, "head_dim", f->head_dim ? f->head_dim : c->d_model / c->n_heads, 1, 1 << 14,
+                     err);
     if (!s) s = read_int(&c->d_ffn, config, "intermediate_size", -1, 1, 1 << 22, err);
     if (!s) s = read_int(&c->n_vocab, config, "vocab_size", -1, 2, 1 << 24, err);
     if (!s) s = read_int(&c->n_context, config, "max_position_embeddings", 2048, 1, 1 << 30, err);
@@ -247,8 +271,9 @@ static qk_status read_shapes(qk_config *c, const json_t *config, const family *f
 /* Keys whose presence changes the computation in a way that is not built. */
 static qk_status refuse_strangers(const json_t *config, qk_error *err)
 {
-    static const char *const strangers[] = { "quantization_config", "no_rope_layers", "attn_logit_softcapping",
-        "final_logit_softcapping", "logit_scale", "attention_multiplier", "residual_multiplier", "num_local_experts", "num_experts" };
+    static const char *const strangers[] = { "quantization_config",     "no_rope_layers",    "attn_logit_softcapping",
+                                             "final_logit_softcapping", "logit_scale",       "attention_multiplier",
+                                             "residual_multiplier",     "num_local_experts", "num_experts" };
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
         if (get(config, strangers[i]))
             return qk_fail(err, QK_E_UNSUPPORTED, "config.json: \"%s\" is not supported", strangers[i]);
@@ -257,7 +282,8 @@ static qk_status refuse_strangers(const json_t *config, qk_error *err)
         if (json_is_true(get(config, switches[i])))
             return qk_fail(err, QK_E_UNSUPPORTED, "config.json: \"%s\" is not supported", switches[i]);
     const json_t *act = get(config, "hidden_act");
-    if (act && (!json_is_string(act) || (strcmp(json_string_value(act), "silu") != 0 && strcmp(json_string_value(act), "swish") != 0)))
+    if (act && (!json_is_string(act) ||
+                (strcmp(json_string_value(act), "silu") != 0 && strcmp(json_string_value(act), "swish") != 0)))
         return qk_fail(err, QK_E_UNSUPPORTED, "config.json: hidden_act \"%s\": only silu is supported",
                        json_is_string(act) ? json_string_value(act) : "?");
     return QK_OK;
@@ -270,8 +296,11 @@ qk_status qk_config_from_json(qk_config *c, qk_arena *arena, const json_t *confi
     const family *f = NULL;
     for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
         if (strcmp(name, families[i].model_type) == 0) f = &families[i];
-    if (!f) return qk_fail(err, QK_E_UNSUPPORTED, "config.json: model_type \"%s\": expected llama, mistral, qwen2, qwen3, "
-                           "llama_drope or qwen2_drope", name ? name : "(none)");
+    if (!f)
+        return qk_fail(err, QK_E_UNSUPPORTED,
+                       "config.json: model_type \"%s\": expected llama, mistral, qwen2, qwen3, "
+                       "llama_drope or qwen2_drope",
+                       name ? name : "(none)");
     snprintf(c->model_type, sizeof c->model_type, "%s", name);
     snprintf(c->attention_type, sizeof c->attention_type, "rope");
     qk_status status = refuse_strangers(config, err);

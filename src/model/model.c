@@ -37,8 +37,8 @@ void qk_model_close(qk_model *model)
 
 const qk_config *qk_model_config(const qk_model *model) { return &model->config; }
 
-qk_status qk_tokenize(int32_t **tokens, size_t *n_tokens, const qk_model *model, const char *utf8, size_t n_bytes, bool add_bos,
-                      qk_error *err)
+qk_status qk_tokenize(int32_t **tokens, size_t *n_tokens, const qk_model *model, const char *utf8, size_t n_bytes,
+                      bool add_bos, qk_error *err)
 {
     if (!model->tokenizer) return qk_fail(err, model->tokenizer_error.status, "%s", model->tokenizer_error.message);
     return qk_encode(tokens, n_tokens, model->tokenizer, utf8, n_bytes, (qk_encode_options){ .no_bos = !add_bos }, err);

@@ -15,7 +15,8 @@ void qk_weight_rows(float *out, const qk_weight *w, size_t row0, size_t n_rows)
 {
     const qk_dtype_info *dtype = qk_dtype_describe(w->tensor->dtype);
     size_t row_bytes = w->n_cols / dtype->block_elements * dtype->block_bytes;
-    if (w->interleaved_heads == 0 && (w->n_cols == 1 || row_bytes * dtype->block_elements == w->n_cols * dtype->block_bytes)) {
+    if (w->interleaved_heads == 0 &&
+        (w->n_cols == 1 || row_bytes * dtype->block_elements == w->n_cols * dtype->block_bytes)) {
         size_t first = row0 * w->n_cols / dtype->block_elements * dtype->block_bytes;
         dtype->to_f32(out, w->tensor->data + first, n_rows * w->n_cols);
         return;
@@ -27,5 +28,6 @@ void qk_weight_rows(float *out, const qk_weight *w, size_t row0, size_t n_rows)
 const float *qk_weight_mapped(const qk_weight *w)
 {
     bool plain = w->tensor->dtype == QK_DTYPE_F32 && w->interleaved_heads == 0;
-    return plain && (uintptr_t)w->tensor->data % sizeof(float) == 0 ? (const float *)(const void *)w->tensor->data : NULL;
+    return plain && (uintptr_t)w->tensor->data % sizeof(float) == 0 ? (const float *)(const void *)w->tensor->data
+                                                                    : NULL;
 }

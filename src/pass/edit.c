@@ -28,22 +28,33 @@ static qk_status check(const qk_edit *e, const qk_config *c, const char *conditi
 {
     char name[64];
     if ((unsigned)e->site >= QK_N_SITES || (unsigned)e->op >= QK_N_OPS)
-        return qk_fail(err, QK_E_ARGUMENT, "condition \"%s\": site %d, op %d: no such site or op", condition, (int)e->site, (int)e->op);
+        return qk_fail(err, QK_E_ARGUMENT, "condition \"%s\": site %d, op %d: no such site or op", condition,
+                       (int)e->site, (int)e->op);
     const qk_site_info *site = qk_site_describe(e->site);
     const op_info *op = &ops[e->op];
     int heads = qk_site_heads(c, e->site);
     qk_site_name(name, e->site, e->layer);
     const char *wrong = NULL;
-    if (!site->editable) wrong = "cannot be edited";
-    else if (!qk_site_exists(c, e->site)) wrong = "does not exist in this model";
-    else if (site->per_layer && (e->layer < 0 || e->layer >= c->n_layers)) wrong = "is beyond the last layer";
-    else if (!e->mask == (e->top_k <= 0)) wrong = "needs either a mask or top_k";
-    else if (e->top_k > 0 && (heads == 0 || e->top_k > c->head_dim)) wrong = "top_k needs a site with heads of at least that many dims";
-    else if (op->needs_values && !e->values) wrong = "the op needs values";
-    else if (op->needs_bank && (!e->bank || e->n_bank_rows == 0)) wrong = "the op needs a bank of rows";
-    else if ((op->whole_sequence || e->top_k > 0) && heads == 0) wrong = "the op needs whole sequences, which only q, k, v and z sites hold";
-    else if (e->op == QK_OP_HEAD_MEAN && heads == 0) wrong = "head-mean needs a site with heads";
-    else if (e->position_from > e->position_to) wrong = "positions run backwards";
+    if (!site->editable)
+        wrong = "cannot be edited";
+    else if (!qk_site_exists(c, e->site))
+        wrong = "does not exist in this model";
+    else if (site->per_layer && (e->layer < 0 || e->layer >= c->n_layers))
+        wrong = "is beyond the last layer";
+    else if (!e->mask == (e->top_k <= 0))
+        wrong = "needs either a mask or top_k";
+    else if (e->top_k > 0 && (heads == 0 || e->top_k > c->head_dim))
+        wrong = "top_k needs a site with heads of at least that many dims";
+    else if (op->needs_values && !e->values)
+        wrong = "the op needs values";
+    else if (op->needs_bank && (!e->bank || e->n_bank_rows == 0))
+        wrong = "the op needs a bank of rows";
+    else if ((op->whole_sequence || e->top_k > 0) && heads == 0)
+        wrong = "the op needs whole sequences, which only q, k, v and z sites hold";
+    else if (e->op == QK_OP_HEAD_MEAN && heads == 0)
+        wrong = "head-mean needs a site with heads";
+    else if (e->position_from > e->position_to)
+        wrong = "positions run backwards";
     if (wrong) return qk_fail(err, QK_E_ARGUMENT, "condition \"%s\": %s at %s: %s", condition, op->name, name, wrong);
     return QK_OK;
 }
@@ -54,7 +65,8 @@ static int stage_of(const qk_edit *e, const qk_config *c)
     return qk_site_describe(e->site)->per_layer ? e->layer : c->n_layers;
 }
 
-static qk_status compile_one(qk_compiled_edit *out, qk_arena *arena, const qk_edit *e, const qk_config *c, const char *condition, qk_error *err)
+static qk_status compile_one(qk_compiled_edit *out, qk_arena *arena, const qk_edit *e, const qk_config *c,
+                             const char *condition, qk_error *err)
 {
     qk_status status = check(e, c, condition, err);
     if (status) return status;
@@ -105,9 +117,10 @@ bool qk_edits_equal(const qk_compiled_edit *x, const qk_compiled_edit *y, const 
 {
     const qk_edit *a = x->edit, *b = y->edit;
     size_t width = qk_site_width(config, a->site);
-    if (a->site != b->site || x->stage != y->stage || a->op != b->op || a->top_k != b->top_k || a->amount != b->amount ||
-        a->seed != b->seed || a->position_from != b->position_from || a->position_to != b->position_to || a->bank != b->bank ||
-        a->n_bank_rows != b->n_bank_rows || x->n_dims != y->n_dims || !a->values != !b->values)
+    if (a->site != b->site || x->stage != y->stage || a->op != b->op || a->top_k != b->top_k ||
+        a->amount != b->amount || a->seed != b->seed || a->position_from != b->position_from ||
+        a->position_to != b->position_to || a->bank != b->bank || a->n_bank_rows != b->n_bank_rows ||
+        x->n_dims != y->n_dims || !a->values != !b->values)
         return false;
     if (x->n_dims && memcmp(x->dims, y->dims, x->n_dims * sizeof *x->dims) != 0) return false;
     return !a->values || a->values == b->values || memcmp(a->values, b->values, width * sizeof(float)) == 0;
@@ -120,24 +133,39 @@ typedef struct edit_run {
     const qk_edit *edit;
     const uint32_t *dims;
     size_t n_dims;
-    const float *x;      /* first edited row */
+    const float *x; /* first edited row */
     size_t stride, n_rows;
-    size_t width;        /* of the site */
+    size_t width; /* of the site */
     int head_dim;
     uint64_t sequence;
-    qk_rng rng;          /* of the position at hand: the same numbers whatever the blocks */
-    uint32_t bank_row;   /* drawn for the position at hand */
-    double *means;       /* [n_dims] */
-    float *copy;         /* [n_rows][n_dims] values before the edit */
-    uint32_t *order;     /* [n_rows] permutation */
+    qk_rng rng;        /* of the position at hand: the same numbers whatever the blocks */
+    uint32_t bank_row; /* drawn for the position at hand */
+    double *means;     /* [n_dims] */
+    float *copy;       /* [n_rows][n_dims] values before the edit */
+    uint32_t *order;   /* [n_rows] permutation */
 } edit_run;
 
-static float by_zero(edit_run *r, size_t row, size_t j, float old) { return (void)r, (void)row, (void)j, (void)old, 0.0f; }
-static float by_values(edit_run *r, size_t row, size_t j, float old) { return (void)row, (void)old, r->edit->values[r->dims[j]]; }
+static float by_zero(edit_run *r, size_t row, size_t j, float old)
+{
+    return (void)r, (void)row, (void)j, (void)old, 0.0f;
+}
+static float by_values(edit_run *r, size_t row, size_t j, float old)
+{
+    return (void)row, (void)old, r->edit->values[r->dims[j]];
+}
 static float by_means(edit_run *r, size_t row, size_t j, float old) { return (void)row, (void)old, (float)r->means[j]; }
-static float by_scale(edit_run *r, size_t row, size_t j, float old) { return (void)row, (void)j, old * r->edit->amount; }
-static float by_add(edit_run *r, size_t row, size_t j, float old) { return (void)row, old + r->edit->amount * r->edit->values[r->dims[j]]; }
-static float by_order(edit_run *r, size_t row, size_t j, float old) { return (void)old, r->copy[r->order[row] * r->n_dims + j]; }
+static float by_scale(edit_run *r, size_t row, size_t j, float old)
+{
+    return (void)row, (void)j, old * r->edit->amount;
+}
+static float by_add(edit_run *r, size_t row, size_t j, float old)
+{
+    return (void)row, old + r->edit->amount * r->edit->values[r->dims[j]];
+}
+static float by_order(edit_run *r, size_t row, size_t j, float old)
+{
+    return (void)old, r->copy[r->order[row] * r->n_dims + j];
+}
 
 static float by_noise(edit_run *r, size_t row, size_t j, float old)
 {
@@ -152,9 +180,9 @@ static float by_bank(edit_run *r, size_t row, size_t j, float old)
 }
 
 static float (*const new_value[QK_N_OPS])(edit_run *, size_t, size_t, float) = {
-    [QK_OP_ZERO] = by_zero,      [QK_OP_MEAN] = by_values, [QK_OP_SEQUENCE_MEAN] = by_means,
+    [QK_OP_ZERO] = by_zero,       [QK_OP_MEAN] = by_values,   [QK_OP_SEQUENCE_MEAN] = by_means,
     [QK_OP_HEAD_MEAN] = by_means, [QK_OP_RESAMPLE] = by_bank, [QK_OP_NOISE] = by_noise,
-    [QK_OP_SCALE] = by_scale,    [QK_OP_ADD] = by_add,     [QK_OP_PERMUTE] = by_order,
+    [QK_OP_SCALE] = by_scale,     [QK_OP_ADD] = by_add,       [QK_OP_PERMUTE] = by_order,
 };
 
 static void seed_position(qk_rng *rng, uint64_t seed, uint64_t sequence, uint64_t position)
@@ -163,7 +191,8 @@ static void seed_position(qk_rng *rng, uint64_t seed, uint64_t sequence, uint64_
 }
 
 /* In each head the k dims of largest norm over the rows; ties go to the lower dim. */
-static void pick_top_dims(uint32_t *dims, const float *x, size_t stride, size_t n_rows, int n_heads, int head_dim, int k, double *norms)
+static void pick_top_dims(uint32_t *dims, const float *x, size_t stride, size_t n_rows, int n_heads, int head_dim,
+                          int k, double *norms)
 {
     for (int h = 0; h < n_heads; h++) {
         for (int d = 0; d < head_dim; d++) {
@@ -235,8 +264,8 @@ static void write_rows(qk_receipt *receipt, edit_run *r, float *x, size_t positi
     receipt->visited += (uint64_t)r->n_rows * r->n_dims;
 }
 
-qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *compiled, const qk_config *config, float *x, size_t stride,
-                        size_t n_rows, size_t position0, size_t sequence, qk_error *err)
+qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *compiled, const qk_config *config, float *x,
+                        size_t stride, size_t n_rows, size_t position0, size_t sequence, qk_error *err)
 {
     const qk_edit *e = compiled->edit;
     qk_status status = QK_OK;
@@ -244,9 +273,16 @@ qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *compiled, c
     size_t first = from > position0 ? from - position0 : 0, last = to - position0 < n_rows ? to - position0 : n_rows;
     if (to <= position0 || first >= last) return QK_OK;
     int heads = qk_site_heads(config, e->site);
-    edit_run r = { .edit = e, .dims = compiled->dims, .n_dims = compiled->n_dims, .stride = stride, .n_rows = last - first,
-                   
-                   .x = x + first * stride, .width = qk_site_width(config, e->site), .head_dim = config->head_dim, .sequence = sequence };
+    edit_run r = { .edit = e,
+                   .dims = compiled->dims,
+                   .n_dims = compiled->n_dims,
+                   .stride = stride,
+                   .n_rows = last - first,
+
+                   .x = x + first * stride,
+                   .width = qk_site_width(config, e->site),
+                   .head_dim = config->head_dim,
+                   .sequence = sequence };
     uint32_t *top_dims = NULL;
     double *norms = NULL;
     if (e->top_k > 0) {

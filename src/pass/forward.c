@@ -8,9 +8,10 @@
 
 /* ---- weights of the layer */
 
-#define LAYER_FIELDS(X)                                                                                                    \
-    X(attn_norm) X(q) X(k) X(v) X(o) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate) X(up) \
-    X(down) X(gate_bias) X(up_bias) X(down_bias)
+#define LAYER_FIELDS(X)                                                                                                \
+    X(attn_norm)                                                                                                       \
+    X(q) X(k) X(v) X(o) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate) X(up) X(down)  \
+        X(gate_bias) X(up_bias) X(down_bias)
 
 /* The weight in f32: where it is mapped, or converted to *at, which moves on. */
 static const float *load(const qk_weight *weight, float **at, int n_threads)
@@ -23,7 +24,8 @@ static const float *load(const qk_weight *weight, float **at, int n_threads)
     const size_t step = 64;
 #pragma omp parallel for num_threads(n_threads) if (weight->n_rows * weight->n_cols > 100000)
     for (size_t row = 0; row < weight->n_rows; row += step)
-        qk_weight_rows(out + row * weight->n_cols, weight, row, weight->n_rows - row < step ? weight->n_rows - row : step);
+        qk_weight_rows(out + row * weight->n_cols, weight, row,
+                       weight->n_rows - row < step ? weight->n_rows - row : step);
     return out;
 }
 
@@ -41,7 +43,8 @@ void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer)
 static void norm_rows(const qk_pass *pass, float *y, const float *x, const float *gain, size_t n_rows, size_t width)
 {
 #pragma omp parallel for num_threads(pass->layout.n_threads) if (n_rows * width > 50000)
-    for (size_t i = 0; i < n_rows; i++) pass->ops->rms_norm(y + i * width, x + i * width, gain, width, pass->config->rms_norm_eps);
+    for (size_t i = 0; i < n_rows; i++)
+        pass->ops->rms_norm(y + i * width, x + i * width, gain, width, pass->config->rms_norm_eps);
 }
 
 static void add_rows(const qk_pass *pass, float *y, const float *x, size_t n_rows, size_t width)
@@ -51,7 +54,8 @@ static void add_rows(const qk_pass *pass, float *y, const float *x, size_t n_row
 }
 
 /* Products are computed over whole tiles: rows beyond n_rows are padding of the buffers. */
-static void product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows, size_t n, size_t k)
+static void product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
+                    size_t n, size_t k)
 {
     size_t padded = (n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
     pass->ops->product(y, n, x, k, w, bias, padded, n, k, pass->layout.n_threads);
@@ -95,8 +99,10 @@ static void rotate_segment(qk_pass *pass, const qk_segment *s, float *x, int n_h
 static void norm_heads(const qk_pass *pass, float *x, const float *gain, size_t n_rows, int n_heads, qk_qk_norm kind)
 {
     size_t d = (size_t)pass->config->head_dim, width = (size_t)n_heads * d;
-    if (kind == QK_NORM_PER_HEAD) norm_rows(pass, x, x, gain, n_rows * (size_t)n_heads, d);
-    else norm_rows(pass, x, x, gain, n_rows, width);
+    if (kind == QK_NORM_PER_HEAD)
+        norm_rows(pass, x, x, gain, n_rows * (size_t)n_heads, d);
+    else
+        norm_rows(pass, x, x, gain, n_rows, width);
 }
 
 /* One of q, k: edits before norm, norm, rotation, edits after. */
@@ -111,14 +117,16 @@ static qk_status shape_heads(qk_pass *pass, int layer, float *x, int n_heads, qk
         status = qk_site_visit(pass, sites[1], layer, x, width, segments, n_segments, err);
     }
     if (!status && pass->config->rope_kind != QK_ROPE_NONE)
-        for (size_t i = 0; i < n_segments; i++) rotate_segment(pass, &segments[i], x + segments[i].row * width, n_heads);
+        for (size_t i = 0; i < n_segments; i++)
+            rotate_segment(pass, &segments[i], x + segments[i].row * width, n_heads);
     return status ? status : qk_site_visit(pass, sites[2], layer, x, width, segments, n_segments, err);
 }
 
 /* ---- attention */
 
 /* Block `index` of QK_ATTENTION_ROWS queries of one head of one segment. */
-static qk_attention attention_block(const qk_pass *pass, int layer, const qk_segment *s, int head, size_t index, float *scores)
+static qk_attention attention_block(const qk_pass *pass, int layer, const qk_segment *s, int head, size_t index,
+                                    float *scores)
 {
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
@@ -126,11 +134,20 @@ static qk_attention attention_block(const qk_pass *pass, int layer, const qk_seg
     size_t row = index * QK_ATTENTION_ROWS, kv_head = (size_t)head / (size_t)(c->n_heads / c->n_kv_heads);
     float *q = b->q + (s->row + row) * q_stride + (size_t)head * d;
     return (qk_attention){
-        .q = q, .z = q, .q_stride = q_stride, .z_stride = q_stride, .kv_stride = kv_stride,
-        .k = b->k + s->row * kv_stride + kv_head * d, .v = b->v + s->row * kv_stride + kv_head * d,
-        .row0 = row, .n_rows = s->n_rows - row < QK_ATTENTION_ROWS ? s->n_rows - row : QK_ATTENTION_ROWS,
-        .head_dim = d, .window = layer >= c->first_window_layer ? (size_t)c->sliding_window : 0,
-        .scale = (float)c->softmax_scale, .scores = scores, .scores_stride = pass->layout.longest,
+        .q = q,
+        .z = q,
+        .q_stride = q_stride,
+        .z_stride = q_stride,
+        .kv_stride = kv_stride,
+        .k = b->k + s->row * kv_stride + kv_head * d,
+        .v = b->v + s->row * kv_stride + kv_head * d,
+        .row0 = row,
+        .n_rows = s->n_rows - row < QK_ATTENTION_ROWS ? s->n_rows - row : QK_ATTENTION_ROWS,
+        .head_dim = d,
+        .window = layer >= c->first_window_layer ? (size_t)c->sliding_window : 0,
+        .scale = (float)c->softmax_scale,
+        .scores = scores,
+        .scores_stride = pass->layout.longest,
     };
 }
 
@@ -162,7 +179,8 @@ static void attend_all(const qk_pass *pass, int layer, const qk_segment *segment
 }
 
 /* Show a block of scores or pattern as rows over all keys of the sequence. */
-static qk_status show_block(qk_pass *pass, qk_site site, int layer, const qk_segment *s, int head, const qk_attention *a, qk_error *err)
+static qk_status show_block(qk_pass *pass, qk_site site, int layer, const qk_segment *s, int head,
+                            const qk_attention *a, qk_error *err)
 {
     if (!qk_site_wanted(pass, site, layer)) return QK_OK;
     float beyond = site == QK_SITE_SCORES ? -INFINITY : 0;
@@ -171,11 +189,20 @@ static qk_status show_block(qk_pass *pass, qk_site site, int layer, const qk_seg
     for (size_t p = 0; p < pass->spec->n_probes; p++) {
         const qk_probe *probe = &pass->spec->probes[p];
         bool all = probe->layer_from == 0 && probe->layer_to == 0;
-        if (!(probe->sites & QK_AT(site)) || !(all || (layer >= probe->layer_from && layer < probe->layer_to))) continue;
+        if (!(probe->sites & QK_AT(site)) || !(all || (layer >= probe->layer_from && layer < probe->layer_to)))
+            continue;
         for (size_t c = s->condition; c < pass->group.condition1; c++) {
             if (pass->standing[(size_t)layer * pass->spec->n_conditions + c] != s->condition) continue;
-            qk_view view = { .site = site, .layer = layer, .sequence = s->sequence, .condition = c, .head = head, .row0 = a->row0,
-                             .n_rows = a->n_rows, .width = s->n_rows, .stride = a->scores_stride, .x = a->scores };
+            qk_view view = { .site = site,
+                             .layer = layer,
+                             .sequence = s->sequence,
+                             .condition = c,
+                             .head = head,
+                             .row0 = a->row0,
+                             .n_rows = a->n_rows,
+                             .width = s->n_rows,
+                             .stride = a->scores_stride,
+                             .x = a->scores };
             qk_status status = probe->see(probe->user, &view, err);
             if (status) return status;
         }
@@ -192,7 +219,8 @@ static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segmen
                 qk_attention a = attention_block(pass, layer, &segments[i], head, block, pass->scratch.scores);
                 pass->ops->attend(&a);
                 qk_status status = show_block(pass, QK_SITE_SCORES, layer, &segments[i], head, &a, err);
-                for (size_t r = 0; r < a.n_rows; r++) pass->ops->softmax(a.scores + r * a.scores_stride, a.row0 + a.n_rows);
+                for (size_t r = 0; r < a.n_rows; r++)
+                    pass->ops->softmax(a.scores + r * a.scores_stride, a.row0 + a.n_rows);
                 if (!status) status = show_block(pass, QK_SITE_PATTERN, layer, &segments[i], head, &a, err);
                 if (status) return status;
                 pass->ops->mix(&a);
@@ -212,7 +240,8 @@ static void gather(const qk_pass *pass, float *out, const qk_segment *parts, siz
 }
 
 /* resid += delta, part by part, and the site behind it. */
-static qk_status add_delta(qk_pass *pass, qk_site site, int layer, const qk_segment *parts, size_t n_parts, qk_error *err)
+static qk_status add_delta(qk_pass *pass, qk_site site, int layer, const qk_segment *parts, size_t n_parts,
+                           qk_error *err)
 {
     size_t width = (size_t)pass->config->d_model, row = 0;
     for (size_t i = 0; i < n_parts; row += parts[i++].n_rows) {
@@ -224,14 +253,16 @@ static qk_status add_delta(qk_pass *pass, qk_site site, int layer, const qk_segm
     return QK_OK;
 }
 
-static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts, size_t row,
-                               size_t n_rows, qk_error *err)
+static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts,
+                               size_t row, size_t n_rows, qk_error *err)
 {
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
-    size_t width = (size_t)c->d_model, q = (size_t)(c->n_heads * c->head_dim), kv = (size_t)(c->n_kv_heads * c->head_dim);
+    size_t width = (size_t)c->d_model, q = (size_t)(c->n_heads * c->head_dim),
+           kv = (size_t)(c->n_kv_heads * c->head_dim);
     for (size_t i = 0; i < n_parts; i++) {
-        qk_status status = qk_site_visit(pass, QK_SITE_RESID_PRE, layer, pass->residual + parts[i].x_row * width, width, &parts[i], 1, err);
+        qk_status status = qk_site_visit(pass, QK_SITE_RESID_PRE, layer, pass->residual + parts[i].x_row * width, width,
+                                         &parts[i], 1, err);
         if (status) return status;
     }
     gather(pass, b->normed, parts, n_parts);
@@ -244,7 +275,8 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, 
     return QK_OK;
 }
 
-static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, size_t n_parts, size_t n_rows, qk_error *err)
+static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, size_t n_parts, size_t n_rows,
+                            qk_error *err)
 {
     size_t width = (size_t)pass->config->d_ffn;
     float *gate = pass->scratch.gate, *up = pass->scratch.up;
@@ -257,8 +289,8 @@ static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, s
 }
 
 /* From z to the residual stream behind the layer. */
-static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts, size_t row,
-                              size_t n_rows, qk_error *err)
+static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts,
+                              size_t row, size_t n_rows, qk_error *err)
 {
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
@@ -280,11 +312,12 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
     return status ? status : add_delta(pass, QK_SITE_RESID_POST, layer, parts, n_parts, err);
 }
 
-typedef qk_status block_function(qk_pass *, int, const qk_layer_f32 *, const qk_segment *, size_t, size_t, size_t, qk_error *);
+typedef qk_status block_function(qk_pass *, int, const qk_layer_f32 *, const qk_segment *, size_t, size_t, size_t,
+                                 qk_error *);
 
 /* Run `work` over the batch in blocks of block_rows. */
-static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *segments,
-                            size_t n_segments, qk_segment *parts, qk_error *err)
+static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, const qk_layer_f32 *w,
+                            const qk_segment *segments, size_t n_segments, qk_segment *parts, qk_error *err)
 {
     size_t n_rows = segments[n_segments - 1].row + segments[n_segments - 1].n_rows, step = pass->layout.block_rows;
     for (size_t row = 0; row < n_rows; row += step) {
@@ -296,7 +329,8 @@ static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, cons
     return QK_OK;
 }
 
-qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *segments, size_t n_segments, qk_error *err)
+qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *segments,
+                           size_t n_segments, qk_error *err)
 {
     static const qk_site q_sites[3] = { QK_SITE_Q, QK_SITE_Q_NORMED, QK_SITE_ROT_Q };
     static const qk_site k_sites[3] = { QK_SITE_K, QK_SITE_K_NORMED, QK_SITE_ROT_K };
@@ -306,13 +340,17 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, cons
     qk_segment *parts = NULL;
     qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
     if (!status) status = for_blocks(project_block, pass, layer, w, segments, n_segments, parts, err);
-    if (!status) status = shape_heads(pass, layer, b->q, c->n_heads, c->q_norm, w->q_norm, q_sites, segments, n_segments, err);
-    if (!status) status = shape_heads(pass, layer, b->k, c->n_kv_heads, c->k_norm, w->k_norm, k_sites, segments, n_segments, err);
+    if (!status)
+        status = shape_heads(pass, layer, b->q, c->n_heads, c->q_norm, w->q_norm, q_sites, segments, n_segments, err);
+    if (!status)
+        status =
+            shape_heads(pass, layer, b->k, c->n_kv_heads, c->k_norm, w->k_norm, k_sites, segments, n_segments, err);
     if (!status) status = qk_site_visit(pass, QK_SITE_V, layer, b->v, kv, segments, n_segments, err);
     if (status) goto out;
     if (qk_site_wanted(pass, QK_SITE_SCORES, layer) || qk_site_wanted(pass, QK_SITE_PATTERN, layer))
         status = attend_shown(pass, layer, segments, n_segments, err);
-    else attend_all(pass, layer, segments, n_segments);
+    else
+        attend_all(pass, layer, segments, n_segments);
     if (!status) status = qk_site_visit(pass, QK_SITE_Z, layer, b->q, q, segments, n_segments, err);
     if (!status) status = for_blocks(finish_block, pass, layer, w, segments, n_segments, parts, err);
 out:

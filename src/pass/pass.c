@@ -9,12 +9,15 @@
 static qk_status check_sequence(const qk_sequence *s, size_t index, const qk_config *c, bool score, qk_error *err)
 {
     if (!s->tokens || s->n_tokens == 0) return qk_fail(err, QK_E_ARGUMENT, "document %zu: no tokens", index);
-    if (s->n_tokens > 1 << 28) return qk_fail(err, QK_E_ARGUMENT, "document %zu: %zu tokens, at most %d", index, s->n_tokens, 1 << 28);
+    if (s->n_tokens > 1 << 28)
+        return qk_fail(err, QK_E_ARGUMENT, "document %zu: %zu tokens, at most %d", index, s->n_tokens, 1 << 28);
     if (score && (s->score_from < 1 || s->score_from >= s->n_tokens))
-        return qk_fail(err, QK_E_ARGUMENT, "document %zu: score_from %zu: expected 1 to %zu", index, s->score_from, s->n_tokens - 1);
+        return qk_fail(err, QK_E_ARGUMENT, "document %zu: score_from %zu: expected 1 to %zu", index, s->score_from,
+                       s->n_tokens - 1);
     for (size_t i = 0; i < s->n_tokens; i++)
         if (s->tokens[i] < 0 || s->tokens[i] >= c->n_vocab)
-            return qk_fail(err, QK_E_ARGUMENT, "document %zu, token %zu: id %d, the model has 0 to %d", index, i, s->tokens[i], c->n_vocab - 1);
+            return qk_fail(err, QK_E_ARGUMENT, "document %zu, token %zu: id %d, the model has 0 to %d", index, i,
+                           s->tokens[i], c->n_vocab - 1);
     return QK_OK;
 }
 
@@ -54,14 +57,25 @@ qk_status qk_pass_plan(qk_plan *plan, const qk_model *model, const qk_pass_spec 
 
 static qk_status carve(qk_scratch *b, const qk_layout *l, const qk_config *c, bool wants_logits, qk_error *err)
 {
-    size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim, half = (size_t)c->head_dim / 2;
-    const struct { float **piece; size_t n; } table[] = {
-        { &b->normed, l->block_rows * (size_t)c->d_model }, { &b->delta, l->block_rows * (size_t)c->d_model },
-        { &b->q, l->batch_rows * q }, { &b->k, l->batch_rows * kv }, { &b->v, l->batch_rows * kv },
-        { &b->gate, l->block_rows * (size_t)c->d_ffn }, { &b->up, l->block_rows * (size_t)c->d_ffn },
+    size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim,
+           half = (size_t)c->head_dim / 2;
+    const struct {
+        float **piece;
+        size_t n;
+    } table[] = {
+        { &b->normed, l->block_rows * (size_t)c->d_model },
+        { &b->delta, l->block_rows * (size_t)c->d_model },
+        { &b->q, l->batch_rows * q },
+        { &b->k, l->batch_rows * kv },
+        { &b->v, l->batch_rows * kv },
+        { &b->gate, l->block_rows * (size_t)c->d_ffn },
+        { &b->up, l->block_rows * (size_t)c->d_ffn },
         { &b->scores, (size_t)l->n_threads * QK_ATTENTION_ROWS * l->longest },
         { &b->logits, wants_logits ? l->logit_rows * (size_t)c->n_vocab : 0 },
-        { &b->cos, l->longest * half }, { &b->sin, l->longest * half }, { &b->inv_freq, half }, { &b->layer, l->layer_floats },
+        { &b->cos, l->longest * half },
+        { &b->sin, l->longest * half },
+        { &b->inv_freq, half },
+        { &b->layer, l->layer_floats },
     };
     qk_status status = qk_new_floats(&b->memory, l->scratch_floats, "activations", err);
     if (status) return status;
@@ -163,7 +177,9 @@ static size_t live_segments(qk_segment *out, const qk_pass *pass, int stage)
     for (size_t s = pass->group.sequence0; s < pass->group.sequence1; s++)
         for (size_t c = pass->group.condition0; c < pass->group.condition1; c++)
             if (pass->standing[(size_t)stage * pass->spec->n_conditions + c] == c)
-                out[n++] = (qk_segment){ .sequence = s, .condition = c, .x_row = x_row(pass, s, c),
+                out[n++] = (qk_segment){ .sequence = s,
+                                         .condition = c,
+                                         .x_row = x_row(pass, s, c),
                                          .n_rows = pass->spec->sequences[s].n_tokens };
     return n;
 }
@@ -173,7 +189,8 @@ static size_t live_segments(qk_segment *out, const qk_pass *pass, int stage)
 static qk_status tick(const qk_pass *pass, qk_error *err)
 {
     const qk_progress *p = &pass->spec->progress;
-    if (p->tick && !p->tick(p->user, "pass", pass->done, pass->total)) return qk_fail(err, QK_E_INTERRUPTED, "interrupted");
+    if (p->tick && !p->tick(p->user, "pass", pass->done, pass->total))
+        return qk_fail(err, QK_E_INTERRUPTED, "interrupted");
     return QK_OK;
 }
 
@@ -183,7 +200,8 @@ static qk_status embed(qk_pass *pass, const qk_segment *segments, size_t n_segme
     for (size_t i = 0; i < n_segments; i++) {
         const int32_t *tokens = pass->spec->sequences[segments[i].sequence].tokens;
         float *x = pass->residual + segments[i].x_row * width;
-        for (size_t t = 0; t < segments[i].n_rows; t++) qk_weight_rows(x + t * width, &pass->model->embedding, (size_t)tokens[t], 1);
+        for (size_t t = 0; t < segments[i].n_rows; t++)
+            qk_weight_rows(x + t * width, &pass->model->embedding, (size_t)tokens[t], 1);
         qk_status status = qk_site_visit(pass, QK_SITE_EMBED, -1, x, width, &segments[i], 1, err);
         if (status) return status;
     }
@@ -280,7 +298,8 @@ static qk_status run_group(qk_pass *pass, qk_segment *segments, qk_error *err)
     }
     qk_status status = sweep(pass, segments, err);
     for (size_t s = pass->group.sequence0; s < pass->group.sequence1 && !status; s++)
-        for (size_t c = pass->group.condition0; c < pass->group.condition1 && !status; c++) status = collect(pass, s, c, err);
+        for (size_t c = pass->group.condition0; c < pass->group.condition1 && !status; c++)
+            status = collect(pass, s, c, err);
     return status;
 }
 
@@ -326,10 +345,15 @@ static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
     qk_status status = qk_edits_compile(&pass->edits, c, spec, err);
     if (!status) status = qk_layout_make(&pass->layout, plan, pass->model, spec, err);
     if (!status) status = new_result(&pass->result, spec, err);
-    if (!status) status = carve(&pass->scratch, &pass->layout, c, spec->score || qk_site_wanted(pass, QK_SITE_LOGITS, -1), err);
-    if (!status) status = qk_new_floats(&pass->residual, pass->layout.most_rows * (size_t)c->d_model, "residual streams", err);
-    if (!status) status = qk_new_array(&pass->token_nll, pass->layout.most_rows, sizeof *pass->token_nll, "token losses", err);
-    if (!status) status = qk_new_array(&pass->standing, (size_t)(c->n_layers + 1) * spec->n_conditions, sizeof *pass->standing, "forks", err);
+    if (!status)
+        status = carve(&pass->scratch, &pass->layout, c, spec->score || qk_site_wanted(pass, QK_SITE_LOGITS, -1), err);
+    if (!status)
+        status = qk_new_floats(&pass->residual, pass->layout.most_rows * (size_t)c->d_model, "residual streams", err);
+    if (!status)
+        status = qk_new_array(&pass->token_nll, pass->layout.most_rows, sizeof *pass->token_nll, "token losses", err);
+    if (!status)
+        status = qk_new_array(&pass->standing, (size_t)(c->n_layers + 1) * spec->n_conditions, sizeof *pass->standing,
+                              "forks", err);
     if (!status) status = qk_new_array(&pass->row_of, spec->n_sequences, sizeof *pass->row_of, "rows", err);
     return status;
 }
@@ -337,13 +361,16 @@ static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
 qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *given, qk_error *err)
 {
     qk_pass_spec spec = completed(given);
-    qk_pass pass = { .model = model, .config = &model->config, .spec = &spec,
+    qk_pass pass = { .model = model,
+                     .config = &model->config,
+                     .spec = &spec,
                      .ops = spec.reference ? qk_kernels_reference() : qk_kernels_fast() };
     qk_segment *segments = NULL;
     qk_plan plan;
     qk_status status = check_spec(&spec, &model->config, err);
     if (!status) status = open_pass(&pass, &plan, err);
-    if (!status) status = qk_new_array(&segments, spec.n_sequences * spec.n_conditions, sizeof *segments, "segments", err);
+    if (!status)
+        status = qk_new_array(&segments, spec.n_sequences * spec.n_conditions, sizeof *segments, "segments", err);
     if (status) goto out;
     pass.total = (double)plan.n_rows * model->config.n_layers;
     for (size_t g = 0; g < pass.layout.n_groups && !status; g++) {

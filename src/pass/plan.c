@@ -41,10 +41,11 @@ static size_t converted_floats(const qk_model *model)
 static void size_scratch(qk_layout *layout, const qk_config *c, bool wants_logits)
 {
     size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim;
-    layout->scratch_floats = layout->batch_rows * (q + 2 * kv) + layout->block_rows * 2 * (size_t)(c->d_model + c->d_ffn) +
-                             (size_t)layout->n_threads * QK_ATTENTION_ROWS * layout->longest +
-                             (wants_logits ? layout->logit_rows * (size_t)c->n_vocab : 0) + (layout->longest + 1) * (size_t)c->head_dim +
-                             layout->layer_floats + 16 * 16; /* 64-byte alignment of each piece */
+    layout->scratch_floats =
+        layout->batch_rows * (q + 2 * kv) + layout->block_rows * 2 * (size_t)(c->d_model + c->d_ffn) +
+        (size_t)layout->n_threads * QK_ATTENTION_ROWS * layout->longest +
+        (wants_logits ? layout->logit_rows * (size_t)c->n_vocab : 0) + (layout->longest + 1) * (size_t)c->head_dim +
+        layout->layer_floats + 16 * 16; /* 64-byte alignment of each piece */
 }
 
 /* Split the streams into groups of at most `rows` residual rows (one stream alone may exceed `soft` but not `rows`). */
@@ -109,15 +110,20 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
         p.n_rows += spec->sequences[s].n_tokens * spec->n_conditions;
     }
     bool wants_logits = spec->score;
-    for (size_t i = 0; i < spec->n_probes; i++) wants_logits = wants_logits || (spec->probes[i].sites & QK_AT(QK_SITE_LOGITS));
-    size_t attention = (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim, row_bytes = (size_t)c->d_model * 4 + 8;
+    for (size_t i = 0; i < spec->n_probes; i++)
+        wants_logits = wants_logits || (spec->probes[i].sites & QK_AT(QK_SITE_LOGITS));
+    size_t attention = (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim,
+           row_bytes = (size_t)c->d_model * 4 + 8;
     l.layer_floats = converted_floats(model);
-    l.batch_rows = pad(between(between(BATCH_FLOATS / attention, 480, 4080), l.longest, p.n_rows > l.longest ? p.n_rows : l.longest));
-    l.block_rows = between(pad(BLOCK_FLOATS / (2 * (size_t)(c->d_ffn + c->d_model))), LEAST_BLOCK_ROWS, l.batch_rows > LEAST_BLOCK_ROWS ? l.batch_rows : LEAST_BLOCK_ROWS);
+    l.batch_rows = pad(
+        between(between(BATCH_FLOATS / attention, 480, 4080), l.longest, p.n_rows > l.longest ? p.n_rows : l.longest));
+    l.block_rows = between(pad(BLOCK_FLOATS / (2 * (size_t)(c->d_ffn + c->d_model))), LEAST_BLOCK_ROWS,
+                           l.batch_rows > LEAST_BLOCK_ROWS ? l.batch_rows : LEAST_BLOCK_ROWS);
     l.logit_rows = between(pad(LOGIT_FLOATS / (size_t)c->n_vocab), QK_TILE_ROWS, 960);
     size_scratch(&l, c, wants_logits);
     uint64_t least_rows = l.longest; /* one stream */
-    uint64_t wanted = PROGRAM_BYTES + 4 * l.scratch_floats + (uint64_t)row_bytes * (p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
+    uint64_t wanted =
+        PROGRAM_BYTES + 4 * l.scratch_floats + (uint64_t)row_bytes * (p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
     if (spec->max_bytes && wanted > spec->max_bytes) { /* frugal: the smallest pieces that still work */
         l.batch_rows = pad(l.longest);
         l.block_rows = LEAST_BLOCK_ROWS;
@@ -126,8 +132,10 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     }
     uint64_t fixed = PROGRAM_BYTES + 4 * l.scratch_floats, needed = fixed + row_bytes * least_rows;
     if (spec->max_bytes && needed > spec->max_bytes)
-        return qk_fail(err, QK_E_BUDGET, "the pass needs at least %llu MiB (%llu weights of a layer, %llu scratch), %llu MiB are allowed",
-                       (unsigned long long)((needed + 1048575) >> 20), (unsigned long long)(4 * (uint64_t)l.layer_floats >> 20),
+        return qk_fail(err, QK_E_BUDGET,
+                       "the pass needs at least %llu MiB (%llu weights of a layer, %llu scratch), %llu MiB are allowed",
+                       (unsigned long long)((needed + 1048575) >> 20),
+                       (unsigned long long)(4 * (uint64_t)l.layer_floats >> 20),
                        (unsigned long long)(4 * (uint64_t)(l.scratch_floats - l.layer_floats) >> 20),
                        (unsigned long long)((uint64_t)spec->max_bytes >> 20));
     size_t rows = spec->max_bytes ? (size_t)((spec->max_bytes - fixed) / row_bytes) : SIZE_MAX;
@@ -141,8 +149,10 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     p.total_bytes = fixed + p.stream_bytes;
     p.flops = flops(c, spec);
     if (plan) *plan = p;
-    if (out) *out = l;
-    else qk_layout_free(&l);
+    if (out)
+        *out = l;
+    else
+        qk_layout_free(&l);
     return QK_OK;
 }
 

@@ -10,17 +10,20 @@ static void score_rows(qk_pass *pass, const float *logits, const qk_segment *par
     for (size_t i = 0; i < part->n_rows; i++) {
         size_t position = part->position0 + i;
         if (position + 1 >= sequence->n_tokens) continue;
-        pass->token_nll[part->x_row + i] = pass->ops->nll(logits + i * vocab, vocab, (size_t)sequence->tokens[position + 1]);
+        pass->token_nll[part->x_row + i] =
+            pass->ops->nll(logits + i * vocab, vocab, (size_t)sequence->tokens[position + 1]);
     }
 }
 
-static qk_status score_block(qk_pass *pass, const float *gain, const float *unembedding, const qk_segment *part, bool wants_logits, qk_error *err)
+static qk_status score_block(qk_pass *pass, const float *gain, const float *unembedding, const qk_segment *part,
+                             bool wants_logits, qk_error *err)
 {
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
     float *normed = pass->scratch.normed, *logits = pass->scratch.logits;
     size_t padded = (part->n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
     for (size_t i = 0; i < part->n_rows; i++)
-        pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width, pass->config->rms_norm_eps);
+        pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width,
+                            pass->config->rms_norm_eps);
     qk_status status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, part, 1, err);
     if (status || !wants_logits) return status;
     pass->ops->product(logits, vocab, normed, width, unembedding, NULL, padded, vocab, width, pass->layout.n_threads);
@@ -46,7 +49,8 @@ qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segm
 {
     const qk_weight *final_norm = &pass->model->final_norm, *u = &pass->model->unembedding;
     float *at = pass->scratch.layer;
-    bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1), normed_shown = qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
+    bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1),
+         normed_shown = qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
     bool wants_logits = pass->spec->score || shown;
     const float *unembedding = wants_logits ? qk_weight_mapped(u) : NULL;
     qk_weight_rows(at, final_norm, 0, final_norm->n_rows);

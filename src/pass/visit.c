@@ -22,10 +22,12 @@ size_t qk_segments_cut(qk_segment *parts, const qk_segment *segments, size_t n_s
     size_t n = 0;
     for (size_t i = 0; i < n_segments; i++) {
         const qk_segment *s = &segments[i];
-        size_t from = s->row > row ? s->row : row, to = s->row + s->n_rows < row + n_rows ? s->row + s->n_rows : row + n_rows;
+        size_t from = s->row > row ? s->row : row,
+               to = s->row + s->n_rows < row + n_rows ? s->row + s->n_rows : row + n_rows;
         if (from >= to) continue;
         size_t skipped = from - s->row;
-        parts[n++] = (qk_segment){ s->sequence, s->condition, s->x_row + skipped, from, to - from, s->position0 + skipped };
+        parts[n++] =
+            (qk_segment){ s->sequence, s->condition, s->x_row + skipped, from, to - from, s->position0 + skipped };
     }
     return n;
 }
@@ -42,7 +44,8 @@ static int stage_at(const qk_pass *pass, qk_site site, int layer)
     return qk_site_describe(site)->per_layer ? layer : pass->config->n_layers;
 }
 
-static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *part, qk_error *err)
+static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *part,
+                             qk_error *err)
 {
     int stage = stage_at(pass, site, layer);
     const qk_edit_table *t = &pass->edits;
@@ -50,13 +53,16 @@ static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, s
         const qk_compiled_edit *edit = &t->items[i];
         qk_receipt receipt = { 0 };
         if (edit->edit->site != site || edit->stage != stage) continue;
-        qk_status status = qk_edit_apply(&receipt, edit, pass->config, x, stride, part->n_rows, part->position0, part->sequence, err);
+        qk_status status =
+            qk_edit_apply(&receipt, edit, pass->config, x, stride, part->n_rows, part->position0, part->sequence, err);
         if (status) return status;
-        for (size_t c = part->condition; c < pass->group.condition1; c++) { /* equal edits, equal places in their lists? no: find it */
+        for (size_t c = part->condition; c < pass->group.condition1;
+             c++) { /* equal edits, equal places in their lists? no: find it */
             if (!stands_for(pass, stage, part->condition, c)) continue;
             for (size_t j = t->first[c]; j < t->first[c + 1]; j++) {
                 if (t->items[j].edit->site != site || !qk_edits_equal(edit, &t->items[j], pass->config)) continue;
-                qk_receipt *sum = &pass->result->receipts[part->sequence * pass->spec->n_conditions + c][t->items[j].index];
+                qk_receipt *sum =
+                    &pass->result->receipts[part->sequence * pass->spec->n_conditions + c][t->items[j].index];
                 sum->visited += receipt.visited;
                 sum->changed += receipt.changed;
                 sum->sum_abs += receipt.sum_abs;
@@ -68,8 +74,8 @@ static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, s
     return QK_OK;
 }
 
-static qk_status locate(const qk_pass *pass, qk_site site, int layer, const float *x, size_t stride, size_t width, const qk_segment *part,
-                        qk_error *err)
+static qk_status locate(const qk_pass *pass, qk_site site, int layer, const float *x, size_t stride, size_t width,
+                        const qk_segment *part, qk_error *err)
 {
     char name[64];
     int head_dim = qk_site_heads(pass->config, site) ? pass->config->head_dim : 0;
@@ -80,8 +86,10 @@ static qk_status locate(const qk_pass *pass, qk_site site, int layer, const floa
             if (isfinite(value)) continue;
             size_t head = head_dim ? d / (size_t)head_dim : 0, dim = head_dim ? d % (size_t)head_dim : d;
             const char *condition = pass->spec->conditions[part->condition].name;
-            return qk_fail(err, QK_E_NUMERIC, "non-finite value at %s: document %zu, condition \"%s\", token %zu, head %zu, dim %zu: %g",
-                           name, part->sequence, condition ? condition : "", part->position0 + i, head, dim, (double)value);
+            return qk_fail(err, QK_E_NUMERIC,
+                           "non-finite value at %s: document %zu, condition \"%s\", token %zu, head %zu, dim %zu: %g",
+                           name, part->sequence, condition ? condition : "", part->position0 + i, head, dim,
+                           (double)value);
         }
     return QK_OK;
 }
@@ -95,8 +103,8 @@ static qk_status check_finite(const qk_pass *pass, qk_site site, int layer, cons
     return bad ? locate(pass, site, layer, x, stride, width, part, err) : QK_OK;
 }
 
-static qk_status show_probes(qk_pass *pass, qk_site site, int layer, const float *x, size_t stride, size_t width, const qk_segment *part,
-                             qk_error *err)
+static qk_status show_probes(qk_pass *pass, qk_site site, int layer, const float *x, size_t stride, size_t width,
+                             const qk_segment *part, qk_error *err)
 {
     int stage = stage_at(pass, site, layer);
     for (size_t i = 0; i < pass->spec->n_probes; i++) {
@@ -104,9 +112,16 @@ static qk_status show_probes(qk_pass *pass, qk_site site, int layer, const float
         if (!probe_looks(probe, site, layer)) continue;
         for (size_t c = part->condition; c < pass->group.condition1; c++) {
             if (!stands_for(pass, stage, part->condition, c)) continue;
-            qk_view view = { .site = site, .layer = qk_site_describe(site)->per_layer ? layer : -1, .sequence = part->sequence,
-                             .condition = c, .head = -1, .row0 = part->position0, .n_rows = part->n_rows, .width = width,
-                             .stride = stride, .x = x };
+            qk_view view = { .site = site,
+                             .layer = qk_site_describe(site)->per_layer ? layer : -1,
+                             .sequence = part->sequence,
+                             .condition = c,
+                             .head = -1,
+                             .row0 = part->position0,
+                             .n_rows = part->n_rows,
+                             .width = width,
+                             .stride = stride,
+                             .x = x };
             qk_status status = probe->see(probe->user, &view, err);
             if (status) return status;
         }
@@ -114,8 +129,8 @@ static qk_status show_probes(qk_pass *pass, qk_site site, int layer, const float
     return QK_OK;
 }
 
-qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *parts, size_t n_parts,
-                        qk_error *err)
+qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *parts,
+                        size_t n_parts, qk_error *err)
 {
     size_t width = qk_site_width(pass->config, site);
     for (size_t i = 0; i < n_parts; i++) {
