@@ -24,8 +24,8 @@ static const char *in_scratch(const char *name)
 
 static json_t *make_key(double lambda)
 {
-    return json_pack("{s:[{s:s}], s:{s:f, s:s, s:[i,i]}}", "models", "sha256", "aa", "settings", "lambda", lambda, "site", "pre",
-                     "seeds", 42, 43);
+    return json_pack("{s:[{s:s}], s:{s:f, s:s, s:[i,i]}}", "models", "sha256", "aa", "settings", "lambda", lambda,
+                     "site", "pre", "seeds", 42, 43);
 }
 
 static json_t *make_payload(size_t document)

@@ -20,7 +20,8 @@ const char *qk_run_folder(const qk_run *run);
 
 /* One finished unit of work: model x condition x document.  `payload` is any JSON; put commits (WAL; DELETE journal where
  * the file system is a network one).  get gives a new reference, or NULL where the unit is not done. */
-qk_status qk_run_put(qk_run *run, size_t model, const char *condition, size_t document, const json_t *payload, qk_error *err);
+qk_status qk_run_put(qk_run *run, size_t model, const char *condition, size_t document, const json_t *payload,
+                     qk_error *err);
 json_t *qk_run_get(const qk_run *run, size_t model, const char *condition, size_t document);
 /* Units done so far. */
 size_t qk_run_count(const qk_run *run);

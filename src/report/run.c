@@ -34,8 +34,8 @@ static bool differs_below(difference *d, const char *key, size_t index, const js
     return false;
 }
 
-/* The first place where two values differ, depth first in the order of `wanted`.  Below MAX_KEY_DEPTH the whole value is
- * what differs: a key from a file may be nested by its writer as deep as he likes. */
+/* The first place where two values differ, depth first in the order of `wanted`.  Below MAX_KEY_DEPTH the whole value
+ * is what differs: a key from a file may be nested by its writer as deep as he likes. */
 static bool find_difference(difference *d, const json_t *wanted, const json_t *found)
 {
     const char *key;
@@ -87,7 +87,8 @@ static qk_status refuse_difference(const char *folder, const char *wanted_text, 
     qk_status status;
     difference d = { .n_steps = 0 };
     char *name = NULL, wanted_value[100], found_value[100];
-    json_t *wanted = json_loads(wanted_text, JSON_DECODE_ANY, NULL), *found = json_loads(found_text, JSON_DECODE_ANY, NULL);
+    json_t *wanted = json_loads(wanted_text, JSON_DECODE_ANY, NULL),
+           *found = json_loads(found_text, JSON_DECODE_ANY, NULL);
     if (!wanted || !found) {
         status = qk_fail(err, QK_E_FORMAT, "%s/run.db: key: expected JSON, found something else", folder);
         goto out;
@@ -127,8 +128,8 @@ static qk_status claim_folder(const char *folder, const char *db_path, qk_error 
     if (status || qk_path_exists(db_path)) return status;
     status = count_files(&n_files, folder, err);
     if (!status && n_files > 0)
-        status = qk_fail(err, QK_E_ARGUMENT, "%s: expected a new folder, an empty one or a run, found %zu other file%s", folder,
-                         n_files, n_files == 1 ? "" : "s");
+        status = qk_fail(err, QK_E_ARGUMENT, "%s: expected a new folder, an empty one or a run, found %zu other file%s",
+                         folder, n_files, n_files == 1 ? "" : "s");
     return status;
 }
 
@@ -141,9 +142,10 @@ static qk_status claim_store(qk_run *run, const char *key, bool resume, qk_error
     else if (!status && strcmp(found, key) != 0)
         status = refuse_difference(run->folder, key, found, err);
     else if (!status && !resume)
-        status = qk_fail(err, QK_E_ARGUMENT,
-                         "%s: holds this very run already (%zu units done): continue it with --resume or choose another folder",
-                         run->folder, qk_store_count(run->store));
+        status = qk_fail(
+            err, QK_E_ARGUMENT,
+            "%s: holds this very run already (%zu units done): continue it with --resume or choose another folder",
+            run->folder, qk_store_count(run->store));
     free(found);
     return status;
 }
@@ -182,7 +184,8 @@ const char *qk_run_folder(const qk_run *run) { return run->folder; }
 
 /* ---- units */
 
-qk_status qk_run_put(qk_run *run, size_t model, const char *condition, size_t document, const json_t *payload, qk_error *err)
+qk_status qk_run_put(qk_run *run, size_t model, const char *condition, size_t document, const json_t *payload,
+                     qk_error *err)
 {
     char *text = json_dumps(payload, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     if (!text) return qk_out_of_memory(err, "a unit of the journal", 0);

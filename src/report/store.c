@@ -13,7 +13,8 @@ enum { APPLICATION_ID = 0x716b7363 /* "qksc" */, SCHEMA_VERSION = 1, BUSY_MS = 1
 static const char schema[] =
     "CREATE TABLE run (id INTEGER PRIMARY KEY CHECK (id = 1), key TEXT NOT NULL, key_sha256 TEXT NOT NULL,"
     " version TEXT NOT NULL);"
-    "CREATE TABLE unit (model INTEGER NOT NULL, condition TEXT NOT NULL, document INTEGER NOT NULL, payload TEXT NOT NULL,"
+    "CREATE TABLE unit (model INTEGER NOT NULL, condition TEXT NOT NULL, document INTEGER NOT NULL, payload TEXT NOT "
+    "NULL,"
     " PRIMARY KEY (model, condition, document));";
 
 struct qk_store {
@@ -37,10 +38,11 @@ static bool on_network(const char *path)
 {
 #ifdef __linux__
     static const uint32_t network[] = {
-        0x00006969 /* NFS */,    0x0000517B /* SMB */,   0xFF534D42 /* CIFS */, 0xFE534D42 /* SMB2 */,   0x0BD00BD0 /* Lustre */,
-        0x47504653 /* GPFS */,   0x19830326 /* BeeGFS */, 0x00C36400 /* Ceph */, 0x5346414F /* AFS */,   0x6B414653 /* kAFS */,
-        0x73757245 /* Coda */,   0x01021997 /* 9P */,    0x65735546 /* FUSE */, 0xAAD7AAEA /* PanFS */,  0x7461636F /* OCFS2 */,
-        0x01161970 /* GFS2 */,   0x786F4256 /* vboxsf */,
+        0x00006969 /* NFS */,    0x0000517B /* SMB */,   0xFF534D42 /* CIFS */,   0xFE534D42 /* SMB2 */,
+        0x0BD00BD0 /* Lustre */, 0x47504653 /* GPFS */,  0x19830326 /* BeeGFS */, 0x00C36400 /* Ceph */,
+        0x5346414F /* AFS */,    0x6B414653 /* kAFS */,  0x73757245 /* Coda */,   0x01021997 /* 9P */,
+        0x65735546 /* FUSE */,   0xAAD7AAEA /* PanFS */, 0x7461636F /* OCFS2 */,  0x01161970 /* GFS2 */,
+        0x786F4256 /* vboxsf */,
     };
     struct statfs info;
     if (statfs(path, &info) != 0) return true;
@@ -141,15 +143,18 @@ qk_status qk_store_key(char **key, qk_store *store, qk_error *err)
     code = ask(store->db, "PRAGMA user_version", cell, sizeof cell);
     if (code != SQLITE_OK) return refuse(store, code, "read the journal", err);
     if (atol(cell) != SCHEMA_VERSION)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: journal version: expected %d, found %s", store->path, SCHEMA_VERSION, cell);
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: journal version: expected %d, found %s", store->path, SCHEMA_VERSION,
+                       cell);
     code = sqlite3_prepare_v2(store->db, "SELECT key, key_sha256 FROM run", -1, &query, NULL);
     if (code == SQLITE_OK) code = sqlite3_step(query);
     if (code != SQLITE_ROW) {
-        status = code == SQLITE_DONE ? qk_fail(err, QK_E_FORMAT, "%s: table run: expected one row, found none", store->path)
-                                     : refuse(store, code, "read the journal", err);
+        status = code == SQLITE_DONE
+                     ? qk_fail(err, QK_E_FORMAT, "%s: table run: expected one row, found none", store->path)
+                     : refuse(store, code, "read the journal", err);
         goto out;
     }
-    const char *text = (const char *)sqlite3_column_text(query, 0), *sha256 = (const char *)sqlite3_column_text(query, 1);
+    const char *text = (const char *)sqlite3_column_text(query, 0),
+               *sha256 = (const char *)sqlite3_column_text(query, 1);
     if (!text || !sha256 || !(found = strdup(text))) {
         status = qk_out_of_memory(err, store->path, (size_t)sqlite3_column_bytes(query, 0));
         goto out;
@@ -201,7 +206,8 @@ qk_status qk_store_put(qk_store *store, size_t model, const char *condition, siz
 {
     qk_status status = QK_OK;
     int code = bind_unit(store->put, model, condition, document);
-    if (code == SQLITE_OK) code = sqlite3_bind_text64(store->put, 4, payload, strlen(payload), SQLITE_STATIC, SQLITE_UTF8);
+    if (code == SQLITE_OK)
+        code = sqlite3_bind_text64(store->put, 4, payload, strlen(payload), SQLITE_STATIC, SQLITE_UTF8);
     if (code == SQLITE_OK) code = sqlite3_step(store->put);
     if (code != SQLITE_DONE) status = refuse(store, code, "write the journal", err);
     sqlite3_reset(store->put);

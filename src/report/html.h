@@ -1,0 +1,56 @@
+/* html.h - report.html: one file that explains itself, needs no network and no scripts to be read. */
+#ifndef QK_REPORT_HTML_H
+#define QK_REPORT_HTML_H
+
+#include "report/draw.h"
+#include "report/results.h"
+
+/* One study of the page. */
+typedef struct qk_part {
+    const char *folder;        /* below the report's own, "" for itself: where links lead */
+    qk_results *results;
+    qk_drawing drawing;
+    char *svg[QK_MAX_FIGURES]; /* one a figure */
+} qk_part;
+
+qk_status qk_html_write(const char *path, const qk_part *parts, size_t n_parts, qk_error *err);
+
+/* ---- for the files that write parts of it */
+
+/* printf for HTML: %s is escaped text, %g a number of up to four digits ("not available" for NaN), %zu a count, %% a
+ * percent sign; nothing else. */
+void qk_html(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* " (95 % interval 1.2 to 3.4)", or nothing where there is none. */
+void qk_html_interval(FILE *stream, const json_t *row, const char *name);
+
+typedef enum qk_cell {
+    QK_CELL_TEXT, QK_CELL_NUMBER, QK_CELL_PAIR, QK_CELL_LIST,
+    QK_CELL_MODEL,   /* the model's name */
+    QK_CELL_MODELS,  /* of "model", or of both in "models" */
+    QK_CELL_YES      /* true: yes */
+} qk_cell;
+/* A column: "a.b" is a field of a field, "^a" one of the outer row. */
+typedef struct qk_html_column { const char *header, *path; qk_cell kind; const char *help; } qk_html_column;
+/* Rows of results.json (or of the array `inner` in each) as a sortable table; columns end with a NULL header. */
+void qk_html_table(FILE *stream, const qk_results *results, const char *caption, const json_t *rows, const char *inner,
+                   const qk_html_column *columns);
+/* The value at "a.b". */
+const json_t *qk_json_at(const json_t *row, const char *path);
+
+/* What a page says of a study. */
+typedef struct qk_study_page {
+    const char *title;
+    void (*question)(FILE *stream, const qk_results *results);
+    void (*findings)(FILE *stream, const qk_results *results); /* <li> each */
+    void (*tables)(FILE *stream, const qk_results *results);
+    void (*limits)(FILE *stream, const qk_results *results);   /* <li> each */
+    void (*naive)(FILE *stream, const qk_results *results);    /* its own heading; nothing where there is none */
+} qk_study_page;
+extern const qk_study_page qk_massive_page, qk_disrupt_page;
+
+void qk_html_provenance(FILE *stream, const qk_results *results);
+/* Data blocks and the script, before </body>. */
+void qk_html_data(FILE *stream, const qk_part *part, size_t index);
+extern const char qk_html_style[], qk_html_script[];
+
+#endif
