@@ -1,6 +1,7 @@
 /* error.c - one line that says what went wrong; and allocations that say so when they fail. */
 #include "base/base.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,7 @@ static void trim_tail(char *text, size_t capacity)
 
 qk_status qk_fail(qk_error *err, qk_status status, const char *format, ...)
 {
+    assert(format);
     if (!err) return status;
     va_list args;
     va_start(args, format);
