@@ -162,6 +162,15 @@ static double loss_of(const json_t *results, int model, const char *condition)
     return nll / tokens;
 }
 
+static bool has_warning(const json_t *results, const char *part)
+{
+    const json_t *warnings = json_object_get(results, "warnings");
+    for (size_t i = 0; i < json_array_size(warnings); i++) {
+        if (strstr(json_string_value(json_array_get(warnings, i)), part)) return true;
+    }
+    return false;
+}
+
 static void the_naive_numbers_are_the_posts(void **state)
 {
     (void)state;
@@ -200,13 +209,7 @@ static void the_naive_numbers_are_the_posts(void **state)
     assert_near(number(naive, "ratio_of_m_minus_r"), difference[0] / difference[1], 1e-6);
     double t = (difference[0] - difference[1]) / sqrt((variance[0] + variance[1]) / 10);
     assert_near(number(json_object_get(naive, "t_between"), "statistic"), t, 1e-6 * fabs(t));
-    const json_t *warnings = json_object_get(results, "warnings");
-    bool warned = false;
-    for (size_t i = 0; i < json_array_size(warnings); i++) {
-        const char *line = json_string_value(json_array_get(warnings, i));
-        warned |= strstr(line, "on the evaluation documents themselves") != NULL;
-    }
-    assert_true(warned);
+    assert_true(has_warning(results, "on the evaluation documents themselves"));
     json_decref(results);
     qk_documents_free(&s.documents);
     qk_model_close(models[0].model);
@@ -241,6 +244,12 @@ static void the_document_is_the_unit(void **state)
     assert_int_equal(number(paired, "n"), s.evaluation.n);
     assert_true(number(paired, "log10_p_holm") >= number(paired, "log10_p"));
     find_row(results, "tests", "comparison", "m_minus_r between models", "name", "Welch t", NULL);
+    json_decref(results);
+
+    /* The same text twice is no second document. */
+    memcpy(s.evaluation.items[1].sha256, s.evaluation.items[0].sha256, 65);
+    results = disrupt(&models[0], &s, &settings, NULL);
+    assert_true(has_warning(results, "documents c and d are the same text"));
     json_decref(results);
 
     /* One document has no spread: every test is refused and says why. */

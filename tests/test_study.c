@@ -339,8 +339,14 @@ static void models_are_compared_over_the_same_documents(void **state)
     settings.lambda = 0;
     assert_refused(qk_study_massive(&one, models, 2, &documents, &settings, &plain, NULL, err), QK_E_ARGUMENT,
                    "--lambda");
-    threads.max_bytes = 1000;
-    settings.lambda = 5;
+    settings.criterion = QK_CRITERION_TOP_K;
+    settings.lambda = 9;
+    assert_refused(qk_study_massive(&one, models, 2, &documents, &settings, &plain, NULL, err), QK_E_ARGUMENT,
+                   "expected 1 to 8 dims of each head, found 9");
+    threads.max_tokens = 1;
+    assert_refused(qk_study_massive(&one, models, 2, &documents, &settings, &threads, NULL, err), QK_E_ARGUMENT, "-c 1");
+    threads = (qk_compute) { .max_bytes = 1000 };
+    settings = (qk_massive_settings) { .lambda = 5 };
     assert_refused(qk_study_massive(&one, models, 2, &documents, &settings, &threads, NULL, err), QK_E_BUDGET, "");
     qk_documents_free(&documents);
     qk_model_close(models[0].model);

@@ -250,7 +250,7 @@ static json_t *json_settings(const qk_disrupt_settings *s, size_t n_layer_flags,
     qk_row_text(&row, "site", s->post_rotation ? "post" : "pre");
     qk_row_text(&row, "op", jin ? "head-mean" : s->mean ? "mean" : "zero");
     put_lists(&row, s, n_layer_flags, calibration);
-    qk_row_text(&row, "control", controls[s->control]);
+    qk_row_text(&row, "control", jin ? "uniform-in-head" : controls[s->control]);
     qk_row_text(&row, "preset", presets[s->preset]);
     qk_row_count(&row, "context", context);
     qk_row_flag(&row, "bos", !compute->no_bos);

@@ -2,6 +2,7 @@
 #include "study/common.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 size_t qk_study_context(const qk_named_model *models, size_t n_models, const qk_compute *compute)
 {
@@ -22,6 +23,7 @@ qk_status qk_study_tokenize(qk_documents *documents, const qk_named_model *model
                        "%s: no tokenizer: %s", model->name, model->model->tokenizer_error.message);
     }
     if (documents->n == 0) return qk_fail(err, QK_E_ARGUMENT, "no documents: expected at least one");
+    if (max_tokens == 1) return qk_fail(err, QK_E_ARGUMENT, "-c 1: expected 2 tokens or more");
     return qk_documents_tokenize(documents, model->model->tokenizer, max_tokens, no_bos, err);
 }
 
@@ -54,6 +56,20 @@ qk_status qk_json_tokens_of_model(json_t *rows, const qk_documents *documents, q
     return QK_OK;
 }
 
+/* One text twice counts as two documents in every interval and test. */
+static qk_status warn_repeated(json_t *warnings, const qk_documents *documents, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < documents->n; i++) {
+        for (size_t k = 0; !status && k < i; k++) {
+            if (strcmp(documents->items[i].sha256, documents->items[k].sha256) != 0) continue;
+            status = qk_json_warn(warnings, err, "documents %s and %s are the same text: intervals are too narrow",
+                                  documents->items[k].id, documents->items[i].id);
+        }
+    }
+    return status;
+}
+
 qk_status qk_warn_documents(json_t *warnings, const qk_documents *documents, size_t context, qk_error *err)
 {
     size_t n_cut = 0, n_repetitive = 0;
@@ -61,10 +77,10 @@ qk_status qk_warn_documents(json_t *warnings, const qk_documents *documents, siz
         n_cut += documents->items[i].n_cut > 0;
         n_repetitive += documents->items[i].repetitive;
     }
-    qk_status status = QK_OK;
-    if (documents->n == 1) {
+    qk_status status = warn_repeated(warnings, documents, err);
+    if (!status && documents->n == 1) {
         status = qk_json_warn(warnings, err, "a single document: without spread every test and interval is refused");
-    } else if (documents->n < 5) {
+    } else if (!status && documents->n < 5) {
         status = qk_json_warn(warnings, err, "only %zu documents: intervals and tests over so few say little",
                               documents->n);
     }

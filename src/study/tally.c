@@ -51,6 +51,10 @@ qk_status qk_tally_declare(qk_tally *tally, qk_qkv tensor, int n_heads, int head
     size_t width = (size_t)n_heads * (size_t)head_dim, pairs = (size_t)head_dim / 2;
     bool failed = false;
     qk_tensor_tally *t = &tally->tensors[tensor];
+    if (tally->criterion == QK_CRITERION_TOP_K && tally->lambda > head_dim) {
+        return qk_fail(err, QK_E_ARGUMENT, "--criterion top-k: expected 1 to %d dims of each head, found %g", head_dim,
+                       tally->lambda);
+    }
     *t = (qk_tensor_tally) { .present = true, .n_heads = n_heads, .head_dim = head_dim };
     t->total = take(tally, n_documents, 1, sizeof(double), &failed);
     t->sweep = take(tally, n_documents, QK_SWEEP_MAX, sizeof(double), &failed);
