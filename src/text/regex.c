@@ -7,7 +7,7 @@
 #include "text/tokenizer.h"
 
 #define STACK_BYTES ((size_t)16 << 20) /* for patterns that backtrack over a long run */
-#define MAX_STEPS 20000000             /* of one match; a pattern that needs more is hostile */
+#define MAX_STEPS 10000000             /* of one match; a pattern that needs more is hostile */
 
 struct qk_regex { pcre2_code *code; bool compiled; };
 

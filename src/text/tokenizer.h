@@ -211,6 +211,9 @@ qk_status qk_tokenizer_new(qk_tokenizer **out, qk_error *err);
 /* Everything that follows from what a reader filled in: literals, tables, info.  Call once, last. */
 qk_status qk_tokenizer_finish(qk_tokenizer *tokenizer, qk_error *err);
 
+/* As qk_tokenizer_open_file, from memory that is not needed afterwards: for fuzz targets. */
+qk_status qk_tokenizer_open_bytes(qk_tokenizer **out, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err);
+
 /* Readers: fill an empty tokenizer from a file's bytes. */
 qk_status qk_read_tokenizer_json(qk_tokenizer *tokenizer, const char *bytes, size_t n_bytes, qk_error *err);
 /* keep_spaces: do not remove extra spaces, whatever the file says. */

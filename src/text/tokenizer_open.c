@@ -49,6 +49,11 @@ static qk_status open_mapped(qk_tokenizer **out, const qk_map *map, const char *
     return QK_OK;
 }
 
+qk_status qk_tokenizer_open_bytes(qk_tokenizer **out, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err)
+{
+    return open_mapped(out, &(qk_map){ bytes, n_bytes }, "tokenizer", NULL, n_vocab, false, err);
+}
+
 static qk_status open_gguf_file(qk_tokenizer **out, const char *path, qk_error *err)
 {
     qk_ckpt *ckpt;
