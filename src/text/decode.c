@@ -8,6 +8,7 @@
 static qk_status lay_out(qk_work *work, const int32_t *tokens, size_t n_tokens)
 {
     const qk_tokenizer *t = work->tokenizer;
+    if (!qk_bytes_reserve(&work->now.text, 1)) return qk_work_fail_memory(work);
     for (size_t i = 0; i < n_tokens; i++) {
         if (t->is_special[tokens[i]]) continue;
         size_t n_bytes, start = work->now.text.n;

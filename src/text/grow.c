@@ -20,13 +20,18 @@ bool qk_grow(void *array, size_t *capacity, size_t n, size_t size)
     return true;
 }
 
-bool qk_bytes_add(qk_bytes *bytes, const char *data, size_t n)
+bool qk_bytes_reserve(qk_bytes *bytes, size_t n)
 {
     size_t total;
+    return qk_add(bytes->n, n, &total) && qk_grow(&bytes->data, &bytes->capacity, total, 1);
+}
+
+bool qk_bytes_add(qk_bytes *bytes, const char *data, size_t n)
+{
     if (n == 0) return true;
-    if (!qk_add(bytes->n, n, &total) || !qk_grow(&bytes->data, &bytes->capacity, total, 1)) return false;
+    if (!qk_bytes_reserve(bytes, n)) return false;
     memcpy(bytes->data + bytes->n, data, n);
-    bytes->n = total;
+    bytes->n += n;
     return true;
 }
 

@@ -16,7 +16,7 @@ typedef struct fold {
 /* Lengthen the last result of this piece, or begin one. */
 static bool extend(fold *f, qk_span part)
 {
-    if (f->out->n == f->first) return qk_pieces_cut(f->out, part.start, part.end);
+    if (f->out->n == f->first) return qk_pieces_add(f->out, part.start, part.end);
     f->out->spans[f->out->n - 1].end = part.end;
     return true;
 }
@@ -27,18 +27,29 @@ static bool deliver(fold *f, size_t start, size_t end, bool is_match)
     bool ok = true, before = f->after_match;
     f->after_match = is_match;
     switch (f->behavior) {
-    case QK_REMOVED: return is_match || qk_pieces_cut(f->out, start, end);
-    case QK_ISOLATED: return qk_pieces_cut(f->out, start, end);
-    case QK_CONTIGUOUS: return is_match == before ? extend(f, part) : qk_pieces_cut(f->out, start, end);
-    case QK_MERGED_WITH_PREVIOUS: return is_match && !before ? extend(f, part) : qk_pieces_cut(f->out, start, end);
+    case QK_REMOVED: return is_match || qk_pieces_add(f->out, start, end);
+    case QK_ISOLATED: return qk_pieces_add(f->out, start, end);
+    case QK_CONTIGUOUS: return is_match == before ? extend(f, part) : qk_pieces_add(f->out, start, end);
+    case QK_MERGED_WITH_PREVIOUS: return is_match && !before ? extend(f, part) : qk_pieces_add(f->out, start, end);
     case QK_MERGED_WITH_NEXT:
-        if (f->waiting && is_match) ok = qk_pieces_cut(f->out, f->held.start, f->held.end);
+        if (f->waiting && is_match) ok = qk_pieces_add(f->out, f->held.start, f->held.end);
         if (f->waiting && !is_match) part.start = f->held.start;
         f->waiting = is_match;
         f->held = part;
-        return ok && (is_match || qk_pieces_cut(f->out, part.start, part.end));
+        return ok && (is_match || qk_pieces_add(f->out, part.start, part.end));
     }
     return false;
+}
+
+/* A delimiter still waits for what follows; pieces of nothing, which what is behind them could have joined, go. */
+static bool finish(fold *f)
+{
+    if (f->waiting && !qk_pieces_add(f->out, f->held.start, f->held.end)) return false;
+    size_t kept = f->first;
+    for (size_t i = f->first; i < f->out->n; i++)
+        if (f->out->spans[i].start < f->out->spans[i].end) f->out->spans[kept++] = f->out->spans[i];
+    f->out->n = kept;
+    return true;
 }
 
 static qk_status split_piece(qk_work *work, const qk_step *step, qk_span span)
@@ -62,8 +73,7 @@ static qk_status split_piece(qk_work *work, const qk_step *step, qk_span span)
         done = match.end;
     }
     if (ok && done < n_bytes) ok = deliver(&f, span.start + done, span.end, step->invert);
-    if (ok && f.waiting) ok = qk_pieces_cut(f.out, f.held.start, f.held.end);
-    return ok ? QK_OK : qk_work_fail_memory(work);
+    return ok && finish(&f) ? QK_OK : qk_work_fail_memory(work);
 }
 
 qk_status qk_step_split(qk_work *work, const qk_step *step)
@@ -95,8 +105,7 @@ static bool cut_at_marks(qk_work *work, const qk_step *step, size_t start)
         if (ok && mark) ok = deliver(&f, at, at + step->n_content, true);
         done = mark ? at + step->n_content : end;
     }
-    if (ok && f.waiting) ok = qk_pieces_cut(f.out, f.held.start, f.held.end);
-    return ok;
+    return ok && finish(&f);
 }
 
 qk_status qk_step_metaspace(qk_work *work, const qk_step *step)
@@ -169,8 +178,7 @@ qk_status qk_step_byte_level(qk_work *work, const qk_step *step)
     uint8_t lengths[256];
     for (int b = 0; b < 256; b++) lengths[b] = (uint8_t)qk_utf8_encode((uint8_t *)written[b], qk_character_of_byte((uint8_t)b));
     size_t n_bytes = work->now.n ? work->now.spans[work->now.n - 1].end : 0, doubled;
-    if (!qk_mul(n_bytes, 2, &doubled) || !qk_grow(&work->next.text.data, &work->next.text.capacity, doubled, 1))
-        return qk_work_fail_memory(work);
+    if (!qk_mul(n_bytes, 2, &doubled) || !qk_bytes_reserve(&work->next.text, doubled)) return qk_work_fail_memory(work);
     for (size_t i = 0; i < work->now.n; i++) {
         size_t start = work->next.text.n;
         char *out = work->next.text.data + start;

@@ -9,12 +9,15 @@
 #include "text/tokenizer.h"
 
 #define SPACES "\\t-\\r\\x{85}\\p{Z}"
-#define WORDS "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+/* Letters, marks, digits, connectors, circled letters; outside a class also superscripts and fractions, those of Latin-1. */
+#define WORDS                                                                                                          \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+#define WORDS_ALONE WORDS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 
 /* A letter behind a backslash that means something else, or needs brackets, in PCRE2.  NULL in a class: not writable. */
 static const struct { char letter; const char *outside, *in_class; } escapes[] = {
     { 's', "[" SPACES "]", SPACES }, { 'S', "[^" SPACES "]", NULL }, { 'd', "\\p{Nd}", "\\p{Nd}" },
-    { 'D', "\\P{Nd}", "\\P{Nd}" },   { 'w', "[" WORDS "]", WORDS },  { 'W', "[^" WORDS "]", NULL },
+    { 'D', "\\P{Nd}", "\\P{Nd}" },   { 'w', "[" WORDS_ALONE "]", WORDS }, { 'W', "[^" WORDS_ALONE "]", NULL },
     { 'n', "\\n", "\\n" },           { 'r', "\\r", "\\r" },          { 't', "\\t", "\\t" },
     { 'f', "\\f", "\\f" },           { 'v', "\\x{0B}", "\\x{0B}" },  { 'a', "\\a", "\\a" },
     { 'e', "\\e", "\\e" },           { 'A', "\\A", NULL },           { 'z', "\\z", NULL },

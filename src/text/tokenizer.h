@@ -19,6 +19,7 @@
 bool qk_grow(void *array, size_t *capacity, size_t n, size_t size);
 
 typedef struct qk_bytes { char *data; size_t n, capacity; } qk_bytes;
+bool qk_bytes_reserve(qk_bytes *bytes, size_t n); /* room for n more; with n > 0 data is not NULL afterwards */
 bool qk_bytes_add(qk_bytes *bytes, const char *data, size_t n);
 
 /* One text cut into pieces.  Pieces lie in order and do not overlap. */

@@ -23,6 +23,7 @@ qk_status qk_work_steps(qk_work *work, const qk_steps *steps)
     for (size_t i = 0; !status && i < steps->n; i++) {
         work->next.n = 0;
         work->next.text.n = 0;
+        if (!qk_bytes_reserve(&work->next.text, 1)) return qk_work_fail_memory(work);
         status = steps->items[i].apply(work, &steps->items[i]);
     }
     return status;
