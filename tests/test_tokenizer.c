@@ -1,4 +1,4 @@
-/* test_tokenizer.c - every kind of tokenizer against what the reference implementations said (tests/data/tokenizers). */
+/* test_tokenizer.c - every kind of tokenizer against what the reference implementations said. */
 #include "testing.h"
 
 #include <jansson.h>
@@ -44,7 +44,8 @@ static void check_ids(const char *name, size_t number, const int32_t *ids, size_
     bool same = n == json_array_size(wanted);
     for (size_t k = 0; same && k < n; k++) same = ids[k] == json_integer_value(json_array_get(wanted, k));
     if (same) return;
-    char *expected = json_dumps(wanted, JSON_COMPACT), *text = json_dumps(json_array_get(json_object_get(vectors, "texts"), number), JSON_ENCODE_ANY);
+    char *expected = json_dumps(wanted, JSON_COMPACT),
+         *text = json_dumps(json_array_get(json_object_get(vectors, "texts"), number), JSON_ENCODE_ANY);
     fprintf(stderr, "%s: text %zu %s: expected %s, found", name, number, text, expected);
     for (size_t k = 0; k < n; k++) fprintf(stderr, " %d", ids[k]);
     fprintf(stderr, "\n");
@@ -66,10 +67,12 @@ static void ids_and_texts_are_the_reference_ones(void **state)
             size_t n_bytes, n, n_back;
             const char *text = text_at(i, &n_bytes);
             const json_t *row = json_array_get(rows, i);
-            const json_t *decoded = json_array_size(row) > 1 ? json_array_get(row, 1) : json_array_get(json_object_get(vectors, "texts"), i);
+            const json_t *decoded = json_array_size(row) > 1 ? json_array_get(row, 1)
+                                                             : json_array_get(json_object_get(vectors, "texts"), i);
             int32_t *ids;
             char *back;
-            assert_ok(qk_encode(&ids, &n, t, text, n_bytes, (qk_encode_options){ .no_bos = model, .plain = model }, err));
+            assert_ok(
+                qk_encode(&ids, &n, t, text, n_bytes, (qk_encode_options){ .no_bos = model, .plain = model }, err));
             check_ids(name, i, ids, n, json_array_get(row, 0));
             assert_ok(qk_decode(&back, &n_back, t, ids, n, err));
             assert_int_equal(n_back, json_string_length(decoded));
@@ -84,7 +87,9 @@ static void ids_and_texts_are_the_reference_ones(void **state)
 static void formats_of_one_tokenizer_agree(void **state)
 {
     (void)state;
-    static const char *const groups[][3] = { { "llama2.model", "llama2.bin", "llama2.gguf" }, { "gpt2.json", "gpt2.gguf" }, { "llama3.json", "llama3.gguf" } };
+    static const char *const groups[][3] = { { "llama2.model", "llama2.bin", "llama2.gguf" },
+                                             { "gpt2.json", "gpt2.gguf" },
+                                             { "llama3.json", "llama3.gguf" } };
     for (size_t g = 0; g < 3; g++) {
         qk_tokenizer *first = open_named(groups[g][0]);
         for (size_t k = 1; k < 3 && groups[g][k]; k++) {
@@ -111,7 +116,8 @@ static void formats_of_one_tokenizer_agree(void **state)
 static void any_text_comes_back(void **state)
 {
     (void)state;
-    static const char *const names[] = { "gpt2.json", "gpt2.gguf", "llama3.json", "llama2.model", "llama2.bin", "llama2.gguf", "llama2.json" };
+    static const char *const names[] = { "gpt2.json",  "gpt2.gguf",   "llama3.json", "llama2.model",
+                                         "llama2.bin", "llama2.gguf", "llama2.json" };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         qk_tokenizer *t = open_named(names[k]);
         for (size_t i = 0; i < n_texts(); i++) {
@@ -144,10 +150,12 @@ static void any_text_comes_back(void **state)
 static void markers_are_as_the_files_say(void **state)
 {
     (void)state;
-    static const struct { const char *name; bool bos, eos; } rows[] = {
-        { "gpt2.json", false, false }, { "gpt2.gguf", false, false }, { "llama3.json", true, false }, { "llama3.gguf", true, false },
-        { "llama2.json", true, false }, { "llama2.model", true, false }, { "llama2.bin", true, false }, { "llama2.gguf", true, false },
-        { "fused.json", true, true }, { "qwen2.json", false, false },
+    static const struct { const char *name; bool bos, eos;
+    } rows[] = {
+        { "gpt2.json", false, false },  { "gpt2.gguf", false, false },  { "llama3.json", true, false },
+        { "llama3.gguf", true, false }, { "llama2.json", true, false }, { "llama2.model", true, false },
+        { "llama2.bin", true, false },  { "llama2.gguf", true, false }, { "fused.json", true, true },
+        { "qwen2.json", false, false },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         qk_tokenizer *t = open_named(rows[i].name);
@@ -173,8 +181,10 @@ static void markers_are_as_the_files_say(void **state)
 static void special_tokens_in_the_text_are_tokens_unless_plain(void **state)
 {
     (void)state;
-    static const struct { const char *name, *text; } rows[] = { { "gpt2.json", "<|endoftext|>" }, { "gpt2.gguf", "<|endoftext|>" }, { "llama2.model", "<s>" },
-                                                                { "llama2.bin", "</s>" }, { "llama2.json", "<unk>" }, { "llama2.gguf", "<s>" } };
+    static const struct {
+        const char *name, *text;
+    } rows[] = { { "gpt2.json", "<|endoftext|>" }, { "gpt2.gguf", "<|endoftext|>" }, { "llama2.model", "<s>" },
+                 { "llama2.bin", "</s>" },         { "llama2.json", "<unk>" },       { "llama2.gguf", "<s>" } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         qk_tokenizer *t = open_named(rows[i].name);
         int32_t *ids;
@@ -186,7 +196,8 @@ static void special_tokens_in_the_text_are_tokens_unless_plain(void **state)
         if (ids[0] != qk_tokenizer_describe(t)->unk) assert_int_equal(n_back, 0);
         free(ids);
         free(back);
-        assert_ok(qk_encode(&ids, &n, t, rows[i].text, n_bytes, (qk_encode_options){ .no_bos = true, .plain = true }, err));
+        assert_ok(
+            qk_encode(&ids, &n, t, rows[i].text, n_bytes, (qk_encode_options){ .no_bos = true, .plain = true }, err));
         assert_true(n > 1);
         free(ids);
         qk_tokenizer_close(t);
@@ -219,7 +230,8 @@ static void what_is_no_text_or_no_token_is_refused(void **state)
 static void long_runs_take_no_long_time(void **state)
 {
     (void)state;
-    static const char *const names[] = { "gpt2.json", "llama3.json", "qwen2.json", "llama2.json", "mistral.json", "llama2.model", "symbols.model" };
+    static const char *const names[] = { "gpt2.json",    "llama3.json",  "qwen2.json",   "llama2.json",
+                                         "mistral.json", "llama2.model", "symbols.model" };
     static const char *const units[] = { "a", " ", "the", "\n", "!", "\xe4\xbd\xa0", "\xcc\xa3\xcc\x87" };
     size_t n_bytes = (size_t)1 << 18;
     char *text = malloc(n_bytes);
@@ -242,9 +254,12 @@ static void long_runs_take_no_long_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_and_texts_are_the_reference_ones), cmocka_unit_test(formats_of_one_tokenizer_agree),
-        cmocka_unit_test(any_text_comes_back), cmocka_unit_test(markers_are_as_the_files_say),
-        cmocka_unit_test(special_tokens_in_the_text_are_tokens_unless_plain), cmocka_unit_test(what_is_no_text_or_no_token_is_refused),
+        cmocka_unit_test(ids_and_texts_are_the_reference_ones),
+        cmocka_unit_test(formats_of_one_tokenizer_agree),
+        cmocka_unit_test(any_text_comes_back),
+        cmocka_unit_test(markers_are_as_the_files_say),
+        cmocka_unit_test(special_tokens_in_the_text_are_tokens_unless_plain),
+        cmocka_unit_test(what_is_no_text_or_no_token_is_refused),
         cmocka_unit_test(long_runs_take_no_long_time),
     };
     return cmocka_run_group_tests(tests, load_vectors, free_vectors);

@@ -37,21 +37,33 @@ static void assert_ids(const qk_tokenizer *t, const char *text, size_t n_wanted,
 static void what_is_not_supported_is_named(void **state)
 {
     (void)state;
-    static const struct { const char *model, *rest, *named; } rows[] = {
+    static const struct { const char *model, *rest, *named;
+    } rows[] = {
         { "{\"type\":\"Unigram\",\"vocab\":[]}", "", "Unigram" },
         { "{\"type\":\"WordPiece\",\"vocab\":{}}", "", "WordPiece" },
         { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[],\"dropout\":0.1}", "", "dropout 0.1" },
-        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}", "", "end_of_word_suffix \"</w>\"" },
-        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[],\"continuing_subword_prefix\":\"##\"}", "", "continuing_subword_prefix" },
+        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}", "",
+          "end_of_word_suffix \"</w>\"" },
+        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[],\"continuing_subword_prefix\":\"##\"}", "",
+          "continuing_subword_prefix" },
         { MODEL, "\"normalizer\":{\"type\":\"Lowercase\"}", "normalizer Lowercase" },
-        { MODEL, "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Precompiled\"}]}", "normalizer Precompiled" },
+        { MODEL,
+          "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Precompiled\"}]}",
+          "normalizer Precompiled" },
         { MODEL, "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}", "pre_tokenizer BertPreTokenizer" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\K\"},\"behavior\":\"Isolated\"}", "\\K" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?<n>a)\"},\"behavior\":\"Isolated\"}", "(?<n>a)" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[b]]\"},\"behavior\":\"Isolated\"}", "class inside a class" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Klingon}\"},\"behavior\":\"Isolated\"}", "\\p{Klingon}" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Shuffled\"}", "Shuffled" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"often\"}", "prepend_scheme often" },
+        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\K\"},\"behavior\":\"Isolated\"}",
+          "\\K" },
+        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?<n>a)\"},\"behavior\":\"Isolated\"}",
+          "(?<n>a)" },
+        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[b]]\"},\"behavior\":\"Isolated\"}",
+          "class inside a class" },
+        { MODEL,
+          "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Klingon}\"},\"behavior\":\"Isolated\"}",
+          "\\p{Klingon}" },
+        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Shuffled\"}",
+          "Shuffled" },
+        { MODEL, "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"often\"}",
+          "prepend_scheme often" },
         { MODEL, "\"decoder\":{\"type\":\"CTC\"}", "decoder CTC" },
         { MODEL, "\"post_processor\":{\"type\":\"BertProcessing\"}", "post_processor BertProcessing" },
     };
@@ -66,18 +78,22 @@ static void what_is_not_supported_is_named(void **state)
 static void what_is_broken_is_refused(void **state)
 {
     (void)state;
-    static const struct { const char *model, *rest, *said; } rows[] = {
+    static const struct { const char *model, *rest, *said;
+    } rows[] = {
         { "7", "", "model: expected an object" },
         { "{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}", "", "given twice" },
         { "{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"a\":1},\"merges\":[]}", "", "duplicate" },
         { "{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}", "", "token id -1" },
-        { "{\"type\":\"BPE\",\"vocab\":{\"a\":4611686018427387904},\"merges\":[]}", "", "token id 4611686018427387904" },
+        { "{\"type\":\"BPE\",\"vocab\":{\"a\":4611686018427387904},\"merges\":[]}", "",
+          "token id 4611686018427387904" },
         { "{\"type\":\"BPE\",\"vocab\":{\"a\":1.5},\"merges\":[]}", "", "expected an integer" },
         { "{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}", "", "expected tokens, found none" },
         { "{\"type\":\"BPE\",\"vocab\":[],\"merges\":[]}", "", "model.vocab" },
         { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY "}", "", "model.merges" },
-        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[\"a c\"]}", "", "the right part is not in the vocabulary" },
-        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[[\"b\",\"a\"]]}", "", "what they make is not in the vocabulary" },
+        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[\"a c\"]}", "",
+          "the right part is not in the vocabulary" },
+        { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[[\"b\",\"a\"]]}", "",
+          "what they make is not in the vocabulary" },
         { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[\"ab\"]}", "", "merge 0" },
         { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[[\"a\"]]}", "", "merge 0" },
         { "{\"type\":\"BPE\",\"vocab\":" VOCABULARY ",\"merges\":[],\"unk_token\":\"?\"}", "", "unk_token \"?\"" },
@@ -85,15 +101,23 @@ static void what_is_broken_is_refused(void **state)
         { MODEL, "\"added_tokens\":[{\"id\":3,\"content\":\"x\"}]", "given twice" },
         { MODEL, "\"added_tokens\":[{\"content\":\"x\"}]", "entry 0" },
         { MODEL, "\"normalizer\":\"NFC\"", "normalizer" },
-        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}", "(a" },
-        { MODEL, "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}}],\"special_tokens\":{}}", "<s>" },
-        { MODEL, "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}],"
-                 "\"special_tokens\":{\"<s>\":{\"ids\":[99]}}}", "ids of the vocabulary" },
+        { MODEL, "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\"}",
+          "(a" },
+        { MODEL,
+          "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}}],"
+          "\"special_tokens\":{}}",
+          "<s>" },
+        { MODEL,
+          "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{"
+          "\"Sequence\":{\"id\":\"A\"}}],"
+          "\"special_tokens\":{\"<s>\":{\"ids\":[99]}}}",
+          "ids of the vocabulary" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         qk_error failure;
         assert_null(open_json(rows[i].model, rows[i].rest, &failure));
-        if (!strstr(failure.message, rows[i].said)) fail_msg("expected \"%s\", found %d: %s", rows[i].said, failure.status, failure.message);
+        if (!strstr(failure.message, rows[i].said))
+            fail_msg("expected \"%s\", found %d: %s", rows[i].said, failure.status, failure.message);
     }
 }
 
@@ -142,12 +166,16 @@ static void both_ways_to_write_things_are_read(void **state)
 {
     (void)state;
     qk_error failure;
-    qk_tokenizer *t = open_json(MODEL, "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"add_prefix_space\":true}", &failure);
+    qk_tokenizer *t = open_json(
+        MODEL, "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"add_prefix_space\":true}",
+        &failure);
     assert_non_null(t);
     assert_ids(t, "ab ab", IDS(6, 5, 6, 5));
     qk_tokenizer_close(t);
-    t = open_json("{\"vocab\":" VOCABULARY ",\"merges\":[[\"a\",\"b\"]]}",
-                  "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"add_prefix_space\":false}", &failure);
+    t = open_json(
+        "{\"vocab\":" VOCABULARY ",\"merges\":[[\"a\",\"b\"]]}",
+        "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"add_prefix_space\":false}",
+        &failure);
     assert_non_null(t);
     assert_ids(t, "ab ab", IDS(5, 6, 5));
     qk_tokenizer_close(t);
@@ -201,7 +229,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = { "config.json", "model.safetensors", "tokenizer.json", "tokenizer.model", "tokenizer_config.json" };
+    static const char *const names[] = { "config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
+                                         "tokenizer_config.json" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) put(names[i], NULL, NULL);
     return rmdir(folder);
 }
@@ -255,7 +284,7 @@ static void the_folder_decides(void **state)
     qk_tokenizer_close(t);
 }
 
-/* A tokenizer.model that shrinks runs of spaces shrinks them alone; beside a checkpoint they stay, as in its other forms. */
+/* A tokenizer.model that shrinks runs of spaces does so alone; beside a checkpoint they stay, as in its other forms. */
 static void runs_of_spaces_stay_beside_a_checkpoint(void **state)
 {
     (void)state;

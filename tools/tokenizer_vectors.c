@@ -36,17 +36,21 @@ static size_t print_ids(char **out, const int32_t *ids, size_t n)
 }
 
 /* Encodes one text and compares it with a line of ids; also decodes it and looks whether the text came back. */
-static bool check(const qk_tokenizer *t, const char *text, size_t n_text, const char *wanted, size_t n_wanted, size_t number)
+static bool check(const qk_tokenizer *t, const char *text, size_t n_text, const char *wanted, size_t n_wanted,
+                  size_t number)
 {
     qk_error err;
     int32_t *ids;
     size_t n;
     char *found;
-    if (qk_encode(&ids, &n, t, text, n_text, (qk_encode_options){ .no_bos = true, .plain = true }, &err)) die(err.message);
+    if (qk_encode(&ids, &n, t, text, n_text, (qk_encode_options){ .no_bos = true, .plain = true }, &err))
+        die(err.message);
     size_t length = print_ids(&found, ids, n);
     while (n_wanted > 0 && *wanted == ' ') wanted++, n_wanted--;
     bool ok = length == n_wanted && memcmp(found, wanted, length) == 0;
-    if (!ok) printf("case %zu \"%.*s\":\n  expected %.*s\n  found    %s\n", number, (int)n_text, text, (int)n_wanted, wanted, found);
+    if (!ok)
+        printf("case %zu \"%.*s\":\n  expected %.*s\n  found    %s\n", number, (int)n_text, text, (int)n_wanted, wanted,
+               found);
     free(found);
     free(ids);
     return ok;
@@ -55,7 +59,8 @@ static bool check(const qk_tokenizer *t, const char *text, size_t n_text, const 
 static int run_cases(const qk_tokenizer *t, const char *cases, const char *expected)
 {
     qk_map inputs = open_or_die(cases), outputs = open_or_die(expected);
-    const char *at = (const char *)inputs.data, *end = at + inputs.size, *line = (const char *)outputs.data, *last = line + outputs.size;
+    const char *at = (const char *)inputs.data, *end = at + inputs.size, *line = (const char *)outputs.data,
+               *last = line + outputs.size;
     size_t passed = 0, failed = 0;
     while (line < last) {
         const char *next = memmem(at, (size_t)(end - at), SEPARATOR, sizeof SEPARATOR - 1);
@@ -68,7 +73,8 @@ static int run_cases(const qk_tokenizer *t, const char *cases, const char *expec
         at = next + sizeof SEPARATOR - 1;
     }
     bool complete = line == last && at <= end;
-    printf("%zu passed, %zu failed%s\n", passed, failed, complete ? "" : ", and the two files have different numbers of cases");
+    printf("%zu passed, %zu failed%s\n", passed, failed,
+           complete ? "" : ", and the two files have different numbers of cases");
     qk_map_close(&inputs);
     qk_map_close(&outputs);
     return failed == 0 && passed > 0 && complete ? 0 : 1;
@@ -88,7 +94,8 @@ int main(int argc, char **argv)
         int32_t *ids;
         size_t n;
         char *line;
-        if (qk_encode(&ids, &n, t, (const char *)text.data, text.size, (qk_encode_options){ .no_bos = true }, &err)) die(err.message);
+        if (qk_encode(&ids, &n, t, (const char *)text.data, text.size, (qk_encode_options){ .no_bos = true }, &err))
+            die(err.message);
         print_ids(&line, ids, n);
         puts(line);
         free(line);

@@ -1,4 +1,5 @@
-/* bpe.c - byte-pair encoding of one piece: symbols in a linked list, possible merges in a heap, best and leftmost first. */
+/* bpe.c - byte-pair encoding of one piece: symbols in a linked list, possible merges in a heap, best and leftmost
+ * first. */
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -88,7 +89,9 @@ static qk_status merge_run(qk_work *work, const char *text, uint32_t first, uint
 static bool add_symbol(qk_work *work, size_t *n, size_t start, size_t n_bytes, int32_t id, bool frozen)
 {
     if (!qk_grow(&work->symbols, &work->symbols_capacity, *n + 1, sizeof *work->symbols)) return false;
-    work->symbols[*n] = (qk_symbol){ .start = (uint32_t)start, .n_bytes = (uint32_t)n_bytes, .rank = QK_NONE, .id = id, .frozen = frozen };
+    work->symbols[*n] = (qk_symbol){
+        .start = (uint32_t)start, .n_bytes = (uint32_t)n_bytes, .rank = QK_NONE, .id = id, .frozen = frozen
+    };
     ++*n;
     return true;
 }
@@ -187,7 +190,8 @@ static qk_status emit_scored(qk_work *work, const char *text, const qk_symbol *s
         int32_t id = qk_vocabulary_find(vocabulary, text + start, n_bytes);
         uint32_t left = id >= 0 && vocabulary->kinds[id] == QK_TOKEN_UNUSED ? work->unused_left[id] : 0;
         if (left > 0 && left < n_bytes) {
-            if (!qk_grow(&work->heap, &work->heap_capacity, work->n_heap + 1, sizeof *work->heap)) return qk_work_fail_memory(work);
+            if (!qk_grow(&work->heap, &work->heap_capacity, work->n_heap + 1, sizeof *work->heap))
+                return qk_work_fail_memory(work);
             work->heap[work->n_heap++] = (uint64_t)(start + left) << 32 | (n_bytes - left);
             part = (uint64_t)start << 32 | left;
             continue;
@@ -221,7 +225,9 @@ static qk_status merge_all(qk_work *work, const char *text, size_t n)
     bool by_word = work->tokenizer->bpe.stops_at_mark;
     for (size_t first = 0, end; first < n; first = end) {
         end = first + 1;
-        while (end < n && !(by_word && begins_with_mark(text, &symbols[end]) && !ends_with_mark(text, &symbols[end - 1]))) end++;
+        while (end < n &&
+               !(by_word && begins_with_mark(text, &symbols[end]) && !ends_with_mark(text, &symbols[end - 1])))
+            end++;
         for (size_t i = first; i < end; i++) {
             symbols[i].previous = i > first ? (uint32_t)i - 1 : QK_NONE;
             symbols[i].next = i + 1 < end ? (uint32_t)i + 1 : QK_NONE;

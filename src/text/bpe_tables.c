@@ -72,16 +72,19 @@ qk_status qk_bpe_add_merge_text(qk_tokenizer *t, uint32_t rank, const char *left
 {
     qk_bytes joined = { 0 };
     qk_status status = QK_OK;
-    int32_t ids[3] = { qk_vocabulary_find(&t->vocabulary, left, n_left), qk_vocabulary_find(&t->vocabulary, right, n_right), -1 };
+    int32_t ids[3] = { qk_vocabulary_find(&t->vocabulary, left, n_left),
+                       qk_vocabulary_find(&t->vocabulary, right, n_right), -1 };
     if (!qk_bytes_add(&joined, left, n_left) || !qk_bytes_add(&joined, right, n_right)) {
         status = qk_out_of_memory(err, "merges", n_left + n_right);
         goto out;
     }
     ids[2] = qk_vocabulary_find(&t->vocabulary, joined.data, joined.n);
     if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0) {
-        status = qk_fail(err, QK_E_FORMAT, "merge %u, \"%.*s\" + \"%.*s\": %s is not in the vocabulary", rank, (int)(n_left < 80 ? n_left : 80),
-                         left, (int)(n_right < 80 ? n_right : 80), right,
-                         ids[0] < 0 ? "the left part" : ids[1] < 0 ? "the right part" : "what they make");
+        status = qk_fail(err, QK_E_FORMAT, "merge %u, \"%.*s\" + \"%.*s\": %s is not in the vocabulary", rank,
+                         (int)(n_left < 80 ? n_left : 80), left, (int)(n_right < 80 ? n_right : 80), right,
+                         ids[0] < 0   ? "the left part"
+                         : ids[1] < 0 ? "the right part"
+                                      : "what they make");
         goto out;
     }
     status = qk_bpe_add_merge(&t->bpe, rank, ids[0], ids[1], ids[2], err);
@@ -103,9 +106,11 @@ qk_status qk_bpe_rank_scores(qk_bpe *bpe, const qk_vocabulary *vocabulary, const
 {
     scored *order = NULL;
     qk_status status = qk_new_array((void **)&order, vocabulary->n + 1, sizeof *order, "scores", err);
-    if (!status) status = qk_new_array((void **)&bpe->priority, vocabulary->n + 1, sizeof *bpe->priority, "scores", err);
+    if (!status)
+        status = qk_new_array((void **)&bpe->priority, vocabulary->n + 1, sizeof *bpe->priority, "scores", err);
     for (size_t id = 0; !status && id < vocabulary->n; id++) {
-        if (isnan(scores[id])) status = qk_fail(err, QK_E_FORMAT, "score of token %zu: expected a number, found NaN", id);
+        if (isnan(scores[id]))
+            status = qk_fail(err, QK_E_FORMAT, "score of token %zu: expected a number, found NaN", id);
         order[id] = (scored){ scores[id], (uint32_t)id };
     }
     if (status) goto out;
@@ -123,7 +128,8 @@ out:
 static bool mark_inside(const char *text, size_t n_bytes)
 {
     for (size_t i = 1; i + 3 <= n_bytes; i++)
-        if (memcmp(text + i, QK_SPACE_MARK, 3) == 0 && (i < 3 || memcmp(text + i - 3, QK_SPACE_MARK, 3) != 0)) return true;
+        if (memcmp(text + i, QK_SPACE_MARK, 3) == 0 && (i < 3 || memcmp(text + i - 3, QK_SPACE_MARK, 3) != 0))
+            return true;
     return false;
 }
 
@@ -144,7 +150,8 @@ qk_status qk_bpe_finish(qk_bpe *bpe, const qk_vocabulary *vocabulary, qk_error *
         if (byte >= 0 && bpe->bytes[byte] < 0) bpe->bytes[byte] = (int32_t)id;
         if (mark_inside(text, n_bytes)) bpe->stops_at_mark = false;
         if (vocabulary->kinds[id] == QK_TOKEN_UNUSED) bpe->has_unused = true;
-        if (bpe->priority && vocabulary->kinds[id] == QK_TOKEN_USER && !qk_literals_add(&bpe->frozen, text, n_bytes, id))
+        if (bpe->priority && vocabulary->kinds[id] == QK_TOKEN_USER &&
+            !qk_literals_add(&bpe->frozen, text, n_bytes, id))
             return qk_out_of_memory(err, "user-defined symbols", n_bytes);
     }
     if (bpe->has_unused) bpe->stops_at_mark = false; /* how such a piece falls apart depends on the whole text */

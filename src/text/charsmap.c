@@ -1,8 +1,8 @@
 /* charsmap.c - SentencePiece's precompiled normalization rules: a double-array trie from text to replacement.
  *
  * Layout: u32 size of the trie in bytes, the trie's u32 units, then replacements, each ended by NUL.  A unit: bit 31
- * set = a value (bits 0-30, offset of the replacement); otherwise bits 0-7 label, bit 8 has a value child, bit 9 and bits
- * 10-30 the offset to the children (shifted by 8 where bit 9 is set). */
+ * set = a value (bits 0-30, offset of the replacement); otherwise bits 0-7 label, bit 8 has a value child, bit 9 and
+ * bits 10-30 the offset to the children (shifted by 8 where bit 9 is set). */
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -34,7 +34,8 @@ static uint32_t unit_at(const qk_charsmap *map, size_t index)
 
 static size_t children_of(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
 
-size_t qk_charsmap_find(const char **replacement, size_t *n_replacement, const qk_charsmap *map, const char *text, size_t n_bytes)
+size_t qk_charsmap_find(const char **replacement, size_t *n_replacement, const qk_charsmap *map, const char *text,
+                        size_t n_bytes)
 {
     uint32_t unit = unit_at(map, 0);
     size_t node = children_of(unit), longest = 0;

@@ -24,11 +24,13 @@ static qk_status join(qk_bytes *out, const qk_work *work)
 {
     bool ok = true;
     for (size_t i = 0; ok && i < work->now.n; i++)
-        ok = qk_bytes_add(out, work->now.text.data + work->now.spans[i].start, work->now.spans[i].end - work->now.spans[i].start);
+        ok = qk_bytes_add(out, work->now.text.data + work->now.spans[i].start,
+                          work->now.spans[i].end - work->now.spans[i].start);
     return ok ? QK_OK : qk_work_fail_memory(work);
 }
 
-qk_status qk_decode(char **utf8, size_t *n_bytes, const qk_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens, qk_error *err)
+qk_status qk_decode(char **utf8, size_t *n_bytes, const qk_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens,
+                    qk_error *err)
 {
     qk_work work = { .tokenizer = tokenizer, .err = err };
     qk_bytes out = { 0 };
@@ -36,7 +38,8 @@ qk_status qk_decode(char **utf8, size_t *n_bytes, const qk_tokenizer *tokenizer,
     for (size_t i = 0; i < n_tokens; i++) {
         size_t length;
         if (!qk_vocabulary_text(&length, &tokenizer->vocabulary, tokens[i]))
-            return qk_fail(err, QK_E_ARGUMENT, "token %zu of %zu: id %d is not in the vocabulary of %zu", i, n_tokens, tokens[i], tokenizer->vocabulary.n);
+            return qk_fail(err, QK_E_ARGUMENT, "token %zu of %zu: id %d is not in the vocabulary of %zu", i, n_tokens,
+                           tokens[i], tokenizer->vocabulary.n);
     }
     if (tokenizer->sentencepiece_decoder) {
         status = qk_sentencepiece_decode(&work, tokens, n_tokens);
@@ -94,10 +97,13 @@ static bool add_piece(qk_bytes *out, const qk_tokenizer *t, int64_t id, bool byt
 qk_status qk_tokenizer_spell(qk_tokenizer *t, qk_error *err)
 {
     bool byte_level = has_step(&t->decoders, qk_step_decode_byte_level);
-    bool marked = t->sentencepiece_decoder || has_step(&t->decoders, qk_step_decode_metaspace) || has_step(&t->decoders, qk_step_replace);
-    qk_status status = qk_new_array((void **)&t->spelling_ends, t->vocabulary.n + 1, sizeof *t->spelling_ends, "vocabulary", err);
+    bool marked = t->sentencepiece_decoder || has_step(&t->decoders, qk_step_decode_metaspace) ||
+                  has_step(&t->decoders, qk_step_replace);
+    qk_status status =
+        qk_new_array((void **)&t->spelling_ends, t->vocabulary.n + 1, sizeof *t->spelling_ends, "vocabulary", err);
     for (size_t id = 0; !status && id < t->vocabulary.n; id++) {
-        if (!add_piece(&t->spelling, t, (int64_t)id, byte_level, marked)) return qk_out_of_memory(err, "vocabulary", t->spelling.n);
+        if (!add_piece(&t->spelling, t, (int64_t)id, byte_level, marked))
+            return qk_out_of_memory(err, "vocabulary", t->spelling.n);
         t->spelling_ends[id + 1] = t->spelling.n;
     }
     return status;

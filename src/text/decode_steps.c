@@ -9,7 +9,10 @@
 /* How many bytes from s on could begin a character, were the rest there; at least 1. */
 static size_t broken_length(const uint8_t *s, size_t n)
 {
-    size_t wanted = s[0] >= 0xF0 && s[0] <= 0xF4 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 1;
+    size_t wanted = s[0] >= 0xF0 && s[0] <= 0xF4  ? 4
+                    : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+                    : s[0] >= 0xC2 && s[0] < 0xE0 ? 2
+                                                  : 1;
     size_t length = 1;
     for (; length < wanted && length < n; length++) {
         uint8_t low = 0x80, high = 0xBF;
@@ -57,7 +60,8 @@ qk_status qk_step_decode_byte_level(qk_work *work, const qk_step *step)
             ok = qk_bytes_add(&raw, &(char){ (char)byte }, 1);
         }
     }
-    qk_status status = ok ? qk_bytes_add_lossy(&work->next.text, raw.data, raw.n, work->err) : qk_work_fail_memory(work);
+    qk_status status =
+        ok ? qk_bytes_add_lossy(&work->next.text, raw.data, raw.n, work->err) : qk_work_fail_memory(work);
     free(raw.data);
     if (status) return status;
     if (!qk_pieces_add(&work->next, 0, work->next.text.n)) return qk_work_fail_memory(work);
@@ -74,7 +78,8 @@ static bool end_run(qk_work *work, size_t start)
     if (qk_utf8_valid(out->data + start, n) == n) return qk_pieces_add(&work->next, start, out->n);
     out->n = start;
     bool ok = true;
-    for (size_t i = 0; ok && i < n; i++) ok = qk_bytes_add(out, REPLACEMENT, 3) && qk_pieces_add(&work->next, out->n - 3, out->n);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = qk_bytes_add(out, REPLACEMENT, 3) && qk_pieces_add(&work->next, out->n - 3, out->n);
     return ok;
 }
 
@@ -107,7 +112,8 @@ qk_status qk_step_decode_fuse(qk_work *work, const qk_step *step)
     (void)step;
     bool ok = true;
     for (size_t i = 0; ok && i < work->now.n; i++)
-        ok = qk_bytes_add(&work->next.text, work->now.text.data + work->now.spans[i].start, work->now.spans[i].end - work->now.spans[i].start);
+        ok = qk_bytes_add(&work->next.text, work->now.text.data + work->now.spans[i].start,
+                          work->now.spans[i].end - work->now.spans[i].start);
     if (!ok || !qk_pieces_add(&work->next, 0, work->next.text.n)) return qk_work_fail_memory(work);
     qk_work_swap(work);
     return QK_OK;
@@ -120,9 +126,13 @@ qk_status qk_step_decode_strip(qk_work *work, const qk_step *step)
     size_t n = step->n_content;
     for (size_t i = 0; i < work->now.n; i++) {
         qk_span *span = &work->now.spans[i];
-        for (size_t k = 0; k < step->from_start && span->end - span->start >= n && memcmp(text + span->start, step->content, n) == 0; k++)
+        for (size_t k = 0;
+             k < step->from_start && span->end - span->start >= n && memcmp(text + span->start, step->content, n) == 0;
+             k++)
             span->start += n;
-        for (size_t k = 0; k < step->from_stop && span->end - span->start >= n && memcmp(text + span->end - n, step->content, n) == 0; k++)
+        for (size_t k = 0;
+             k < step->from_stop && span->end - span->start >= n && memcmp(text + span->end - n, step->content, n) == 0;
+             k++)
             span->end -= n;
     }
     return QK_OK;

@@ -8,11 +8,12 @@
 /* Unicode White_Space */
 static bool is_space(uint32_t c)
 {
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-/* A character of words, as regular expressions count them: letters, marks, digits, connectors, joiners, circled letters. */
+/* A character of words, as Rust's regular expressions count them: letters, marks, digits, connectors, joiners, circled
+ * letters. */
 static bool is_word(uint32_t c)
 {
     switch (utf8proc_category((utf8proc_int32_t)c)) {
@@ -62,7 +63,8 @@ static qk_span widen(const qk_added_token *token, const char *text, size_t n_byt
 typedef qk_status between(qk_work *work, const char *text, size_t start, size_t end, bool plain);
 
 /* Cut the added tokens out of text[0, n_bytes) and hand what lies between to `rest`. */
-static qk_status cut_added(qk_work *work, const qk_literals *literals, const char *text, size_t n_bytes, bool plain, between *rest)
+static qk_status cut_added(qk_work *work, const qk_literals *literals, const char *text, size_t n_bytes, bool plain,
+                           between *rest)
 {
     const qk_tokenizer *t = work->tokenizer;
     qk_status status = QK_OK;
@@ -105,7 +107,8 @@ static qk_status encode_words(qk_work *work, const char *text, size_t start, siz
     for (size_t i = 0; !status && i < work->now.n; i++) {
         qk_span span = work->now.spans[i];
         if (span.end - span.start > INT32_MAX)
-            return qk_fail(work->err, QK_E_UNSUPPORTED, "a piece of %zu bytes: at most %d can be merged", span.end - span.start, INT32_MAX);
+            return qk_fail(work->err, QK_E_UNSUPPORTED, "a piece of %zu bytes: at most %d can be merged",
+                           span.end - span.start, INT32_MAX);
         status = qk_bpe_encode(work, work->now.text.data + span.start, span.end - span.start);
     }
     work->at_start = at_start;
@@ -140,9 +143,12 @@ qk_status qk_encode(int32_t **tokens, size_t *n_tokens, const qk_tokenizer *toke
     qk_work work = { .tokenizer = tokenizer, .err = err };
     qk_status status = QK_OK;
     size_t valid = qk_utf8_valid(utf8, n_bytes);
-    if (valid < n_bytes) return qk_fail(err, QK_E_FORMAT, "text: expected UTF-8, found byte 0x%02X at offset %zu", (uint8_t)utf8[valid], valid);
+    if (valid < n_bytes)
+        return qk_fail(err, QK_E_FORMAT, "text: expected UTF-8, found byte 0x%02X at offset %zu", (uint8_t)utf8[valid],
+                       valid);
     if (tokenizer->bpe.has_unused)
-        status = qk_new_array((void **)&work.unused_left, tokenizer->vocabulary.n, sizeof *work.unused_left, "tokenizer", err);
+        status = qk_new_array((void **)&work.unused_left, tokenizer->vocabulary.n, sizeof *work.unused_left,
+                              "tokenizer", err);
     if (!status && !options.no_bos) status = emit_all(&work, tokenizer->prefix, tokenizer->n_prefix);
     if (!status) status = cut_added(&work, &tokenizer->raw, utf8, n_bytes, options.plain, encode_segment);
     if (!status) status = emit_all(&work, tokenizer->suffix, tokenizer->n_suffix);

@@ -17,8 +17,8 @@
 #define LLAMA3 LIKE_LLAMA3("\\p{N}{1,3}")
 #define QWEN2 LIKE_LLAMA3("\\p{N}")
 #define TEKKEN                                                                                                         \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"                        \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"                        \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"                       \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"                       \
     "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 typedef struct pre {
@@ -48,7 +48,9 @@ static const pre pres[] = {
     { "codeshell", { "\\p{N}", GPT2 } },
     { "command-r", { "\\p{N}", GPT2 }, .composed = true },
     { "falcon", { "[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]" } },
-    { "deepseek-coder", { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\xe4\xb8\x80-\xe9\xbe\xa5\xe0\xa0\x80-\xe4\xb8\x80\xea\xb0\x80-\xed\x9f\xbf]+", "\\p{N}" } },
+    { "deepseek-coder",
+      { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
+        "[\xe4\xb8\x80-\xe9\xbe\xa5\xe0\xa0\x80-\xe4\xb8\x80\xea\xb0\x80-\xed\x9f\xbf]+", "\\p{N}" } },
     { "tekken", { TEKKEN }, .add_bos = true, .ignore_merges = true },
 };
 
@@ -64,7 +66,8 @@ static qk_status add_steps(qk_tokenizer *t, const pre *how, bool prefix_space, q
     qk_status status = QK_OK;
     qk_step form = { .apply = qk_step_unicode_form, .form = UTF8PROC_STABLE | UTF8PROC_COMPOSE };
     if (how->composed) status = qk_steps_add(&t->normalizers, form, err);
-    if (!status && prefix_space) status = qk_steps_add(&t->pre_tokenizers, (qk_step){ .apply = qk_step_prefix_space }, err);
+    if (!status && prefix_space)
+        status = qk_steps_add(&t->pre_tokenizers, (qk_step){ .apply = qk_step_prefix_space }, err);
     for (size_t i = 0; !status && i < sizeof how->splits / sizeof *how->splits && how->splits[i]; i++) {
         qk_step split = { .apply = qk_step_split, .behavior = QK_ISOLATED };
         status = qk_regex_new(&split.regex, how->splits[i], strlen(how->splits[i]), err);
@@ -91,7 +94,7 @@ static int32_t get_id(const qk_ckpt *ckpt, const char *key, size_t n_vocab, int3
     return id >= 0 && (uint64_t)id < n_vocab ? (int32_t)id : -1;
 }
 
-/* Tokens and their kinds; what must not be made by merging is hidden.  The hash is over the array as the file has it. */
+/* Tokens and their kinds; what must not be made by merging is hidden.  The hash is over the array's bytes. */
 static qk_status read_tokens(qk_tokenizer *t, const qk_ckpt *ckpt, size_t n, bool hide, qk_error *err)
 {
     qk_status status = QK_OK;
@@ -104,8 +107,10 @@ static qk_status read_tokens(qk_tokenizer *t, const qk_ckpt *ckpt, size_t n, boo
         const char *text;
         size_t n_bytes;
         int64_t kind = QK_TOKEN_NORMAL;
-        if (!qk_gguf_array_string(&text, &n_bytes, ckpt, KEY "tokens", id)) return qk_fail(err, QK_E_FORMAT, KEY "tokens: expected strings");
-        if (qk_utf8_valid(text, n_bytes) != n_bytes) return qk_fail(err, QK_E_FORMAT, KEY "tokens: token %zu is not UTF-8", id);
+        if (!qk_gguf_array_string(&text, &n_bytes, ckpt, KEY "tokens", id))
+            return qk_fail(err, QK_E_FORMAT, KEY "tokens: expected strings");
+        if (qk_utf8_valid(text, n_bytes) != n_bytes)
+            return qk_fail(err, QK_E_FORMAT, KEY "tokens: token %zu is not UTF-8", id);
         qk_gguf_array_int(&kind, ckpt, KEY "token_type", id);
         if (kind < QK_TOKEN_NORMAL || kind > QK_TOKEN_BYTE) kind = QK_TOKEN_NORMAL;
         if (kind == QK_TOKEN_BYTE && qk_byte_of_token(text, n_bytes) < 0) kind = QK_TOKEN_NORMAL;
@@ -131,15 +136,18 @@ static qk_status read_llama(qk_tokenizer *t, const qk_ckpt *ckpt, size_t n, qk_e
         status = qk_fail(err, QK_E_FORMAT, KEY "scores: expected %zu entries, found %zu", n, n_scores);
     for (size_t id = 0; !status && id < n; id++) {
         double score = NAN;
-        if (!qk_gguf_array_float(&score, ckpt, KEY "scores", id)) status = qk_fail(err, QK_E_FORMAT, KEY "scores: expected numbers");
+        if (!qk_gguf_array_float(&score, ckpt, KEY "scores", id))
+            status = qk_fail(err, QK_E_FORMAT, KEY "scores: expected numbers");
         scores[id] = (float)score;
         n_bytes += t->vocabulary.kinds[id] == QK_TOKEN_BYTE;
     }
     if (!status) {
-        qk_sentencepiece rules = { .scores = scores, .byte_fallback = n_bytes == 256,
+        qk_sentencepiece rules = { .scores = scores,
+                                   .byte_fallback = n_bytes == 256,
                                    .dummy_prefix = get_flag(ckpt, KEY "add_space_prefix", true),
                                    .remove_extra_spaces = get_flag(ckpt, KEY "remove_extra_whitespaces", false),
-                                   .bos = get_id(ckpt, KEY "bos_token_id", n, 1), .eos = get_id(ckpt, KEY "eos_token_id", n, 2),
+                                   .bos = get_id(ckpt, KEY "bos_token_id", n, 1),
+                                   .eos = get_id(ckpt, KEY "eos_token_id", n, 2),
                                    .add_bos = get_flag(ckpt, KEY "add_bos_token", true),
                                    .add_eos = get_flag(ckpt, KEY "add_eos_token", false) };
         t->info.kind = "SentencePiece BPE (GGUF llama)";
@@ -155,12 +163,15 @@ static qk_status read_merges(qk_tokenizer *t, const qk_ckpt *ckpt, qk_error *err
 {
     size_t n;
     qk_status status = QK_OK;
-    if (!qk_gguf_array(&n, ckpt, KEY "merges") || n >= QK_NONE) return qk_fail(err, QK_E_FORMAT, "expected an array " KEY "merges");
+    if (!qk_gguf_array(&n, ckpt, KEY "merges") || n >= QK_NONE)
+        return qk_fail(err, QK_E_FORMAT, "expected an array " KEY "merges");
     for (size_t i = 0; !status && i < n; i++) {
         const char *text, *space = NULL;
         size_t n_bytes;
-        if (qk_gguf_array_string(&text, &n_bytes, ckpt, KEY "merges", i) && n_bytes > 2) space = memchr(text + 1, ' ', n_bytes - 1);
-        if (!space) return qk_fail(err, QK_E_FORMAT, KEY "merges: entry %zu: expected two tokens with a space between", i);
+        if (qk_gguf_array_string(&text, &n_bytes, ckpt, KEY "merges", i) && n_bytes > 2)
+            space = memchr(text + 1, ' ', n_bytes - 1);
+        if (!space)
+            return qk_fail(err, QK_E_FORMAT, KEY "merges: entry %zu: expected two tokens with a space between", i);
         size_t left = (size_t)(space - text);
         status = qk_bpe_add_merge_text(t, (uint32_t)i, text, left, space + 1, n_bytes - left - 1, err);
     }
@@ -172,9 +183,12 @@ static qk_status read_gpt2(qk_tokenizer *t, const qk_ckpt *ckpt, size_t n, qk_er
     const char *name;
     size_t n_name;
     if (!qk_gguf_string(&name, &n_name, ckpt, KEY "pre"))
-        return qk_fail(err, QK_E_UNSUPPORTED, "expected " KEY "pre, found none: how this vocabulary splits words is not known");
+        return qk_fail(err, QK_E_UNSUPPORTED,
+                       "expected " KEY "pre, found none: how this vocabulary splits words is not known");
     const pre *how = find_pre(name, n_name);
-    if (!how) return qk_fail(err, QK_E_UNSUPPORTED, KEY "pre \"%.*s\" is not supported", (int)(n_name < 80 ? n_name : 80), name);
+    if (!how)
+        return qk_fail(err, QK_E_UNSUPPORTED, KEY "pre \"%.*s\" is not supported", (int)(n_name < 80 ? n_name : 80),
+                       name);
     qk_status status = read_tokens(t, ckpt, n, false, err);
     if (!status) status = read_merges(t, ckpt, err);
     if (!status) status = add_steps(t, how, get_flag(ckpt, KEY "add_space_prefix", false), err);
@@ -189,7 +203,8 @@ static qk_status read_gpt2(qk_tokenizer *t, const qk_ckpt *ckpt, size_t n, qk_er
     t->info.kind = "byte-level BPE (GGUF gpt2)";
     t->info.bos = get_id(ckpt, KEY "bos_token_id", n, -1);
     t->info.eos = get_id(ckpt, KEY "eos_token_id", n, -1);
-    bool add_bos = get_flag(ckpt, KEY "add_bos_token", how->add_bos), add_eos = get_flag(ckpt, KEY "add_eos_token", false);
+    bool add_bos = get_flag(ckpt, KEY "add_bos_token", how->add_bos),
+         add_eos = get_flag(ckpt, KEY "add_eos_token", false);
     if (!status && add_bos && t->info.bos >= 0) status = qk_tokenizer_surround(t, true, &t->info.bos, 1, err);
     if (!status && add_eos && t->info.eos >= 0) status = qk_tokenizer_surround(t, false, &t->info.eos, 1, err);
     return status;
@@ -199,9 +214,12 @@ qk_status qk_read_gguf_tokenizer(qk_tokenizer *t, const qk_ckpt *ckpt, qk_error 
 {
     const char *model;
     size_t n_model, n;
-    if (!qk_gguf_string(&model, &n_model, ckpt, KEY "model")) return qk_fail(err, QK_E_IO, "expected a vocabulary (" KEY "model), found none");
-    if (!qk_gguf_array(&n, ckpt, KEY "tokens") || n == 0) return qk_fail(err, QK_E_FORMAT, "expected an array " KEY "tokens");
+    if (!qk_gguf_string(&model, &n_model, ckpt, KEY "model"))
+        return qk_fail(err, QK_E_IO, "expected a vocabulary (" KEY "model), found none");
+    if (!qk_gguf_array(&n, ckpt, KEY "tokens") || n == 0)
+        return qk_fail(err, QK_E_FORMAT, "expected an array " KEY "tokens");
     if (n_model == 5 && memcmp(model, "llama", 5) == 0) return read_llama(t, ckpt, n, err);
     if (n_model == 4 && memcmp(model, "gpt2", 4) == 0) return read_gpt2(t, ckpt, n, err);
-    return qk_fail(err, QK_E_UNSUPPORTED, KEY "model \"%.*s\" is not supported: expected llama or gpt2", (int)(n_model < 80 ? n_model : 80), model);
+    return qk_fail(err, QK_E_UNSUPPORTED, KEY "model \"%.*s\" is not supported: expected llama or gpt2",
+                   (int)(n_model < 80 ? n_model : 80), model);
 }

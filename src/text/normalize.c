@@ -17,7 +17,8 @@ qk_status qk_step_prepend(qk_work *work, const qk_step *step)
     return QK_OK;
 }
 
-qk_status qk_step_find(bool *found, qk_span *match, qk_work *work, const qk_step *step, const char *text, size_t n_bytes, size_t from)
+qk_status qk_step_find(bool *found, qk_span *match, qk_work *work, const qk_step *step, const char *text,
+                       size_t n_bytes, size_t from)
 {
     if (step->regex) return qk_regex_next(found, match, step->regex, &work->scratch, text, n_bytes, from, work->err);
     const char *at = from < n_bytes ? memmem(text + from, n_bytes - from, step->pattern, step->n_pattern) : NULL;
@@ -38,7 +39,8 @@ static qk_status replace_in(qk_work *work, const qk_step *step, const char *text
         /* An empty match behind the last one would be found for ever. */
         bool again = match.start == match.end && match.end == done && done > 0;
         from = match.end;
-        if (match.start == match.end) from += from < n_bytes ? (size_t)qk_utf8_length((const uint8_t *)text + from, n_bytes - from) : 1;
+        if (match.start == match.end)
+            from += from < n_bytes ? (size_t)qk_utf8_length((const uint8_t *)text + from, n_bytes - from) : 1;
         if (again) continue;
         if (!qk_bytes_add(&work->next.text, text + done, match.start - done) ||
             !qk_bytes_add(&work->next.text, step->content, step->n_content))
@@ -62,7 +64,8 @@ qk_status qk_step_replace(qk_work *work, const qk_step *step)
 }
 
 /* The normalized form of what `text` begins with; returns how much of it was read. */
-static size_t next_unit(const char **out, size_t *n_out, const qk_work *work, const qk_step *step, const char *text, size_t n_bytes)
+static size_t next_unit(const char **out, size_t *n_out, const qk_work *work, const qk_step *step, const char *text,
+                        size_t n_bytes)
 {
     size_t index, length = qk_literals_longest(&index, &work->tokenizer->bpe.frozen, text, n_bytes);
     if (length == 0 && step->charsmap) {
@@ -78,7 +81,8 @@ static size_t next_unit(const char **out, size_t *n_out, const qk_work *work, co
 static bool add_marked(qk_bytes *out, const char *text, size_t n_bytes)
 {
     bool ok = true;
-    for (size_t i = 0; ok && i < n_bytes; i++) ok = text[i] == ' ' ? qk_bytes_add(out, QK_SPACE_MARK, 3) : qk_bytes_add(out, text + i, 1);
+    for (size_t i = 0; ok && i < n_bytes; i++)
+        ok = text[i] == ' ' ? qk_bytes_add(out, QK_SPACE_MARK, 3) : qk_bytes_add(out, text + i, 1);
     return ok;
 }
 

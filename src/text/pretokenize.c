@@ -115,7 +115,8 @@ qk_status qk_step_metaspace(qk_work *work, const qk_step *step)
         qk_span span = work->now.spans[i];
         const char *text = work->now.text.data + span.start;
         size_t n_bytes = span.end - span.start, start = work->next.text.n;
-        bool marked = text[0] == ' ' || (n_bytes >= step->n_content && memcmp(text, step->content, step->n_content) == 0);
+        bool marked =
+            text[0] == ' ' || (n_bytes >= step->n_content && memcmp(text, step->content, step->n_content) == 0);
         bool first = work->at_start && span.start == 0;
         if (!marked && (step->prepend == QK_PREPEND_ALWAYS || (step->prepend == QK_PREPEND_FIRST && first)))
             ok = qk_bytes_add(&work->next.text, step->content, step->n_content);
@@ -176,7 +177,8 @@ qk_status qk_step_byte_level(qk_work *work, const qk_step *step)
     (void)step;
     char written[256][4];
     uint8_t lengths[256];
-    for (int b = 0; b < 256; b++) lengths[b] = (uint8_t)qk_utf8_encode((uint8_t *)written[b], qk_character_of_byte((uint8_t)b));
+    for (int b = 0; b < 256; b++)
+        lengths[b] = (uint8_t)qk_utf8_encode((uint8_t *)written[b], qk_character_of_byte((uint8_t)b));
     size_t n_bytes = work->now.n ? work->now.spans[work->now.n - 1].end : 0, doubled;
     if (!qk_mul(n_bytes, 2, &doubled) || !qk_bytes_reserve(&work->next.text, doubled)) return qk_work_fail_memory(work);
     for (size_t i = 0; i < work->now.n; i++) {

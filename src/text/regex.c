@@ -65,8 +65,10 @@ static qk_status prepare(qk_regex_scratch *scratch, qk_error *err)
 static int match_once(const qk_regex *regex, qk_regex_scratch *scratch, const char *text, size_t n_bytes, size_t from)
 {
     PCRE2_SPTR subject = (PCRE2_SPTR)text;
-    if (!regex->compiled) return pcre2_match(regex->code, subject, n_bytes, from, PCRE2_NO_UTF_CHECK, scratch->match, scratch->context);
-    int found = pcre2_jit_match(regex->code, subject, n_bytes, from, PCRE2_NO_UTF_CHECK, scratch->match, scratch->context);
+    if (!regex->compiled)
+        return pcre2_match(regex->code, subject, n_bytes, from, PCRE2_NO_UTF_CHECK, scratch->match, scratch->context);
+    int found =
+        pcre2_jit_match(regex->code, subject, n_bytes, from, PCRE2_NO_UTF_CHECK, scratch->match, scratch->context);
     if (found != PCRE2_ERROR_JIT_STACKLIMIT || scratch->stack) return found;
     scratch->stack = pcre2_jit_stack_create((size_t)32 << 10, STACK_BYTES, NULL);
     if (!scratch->stack) return PCRE2_ERROR_NOMEMORY;
@@ -89,7 +91,8 @@ qk_status qk_regex_next(bool *found, qk_span *match, const qk_regex *regex, qk_r
     if (result == PCRE2_ERROR_NOMATCH) return QK_OK;
     PCRE2_UCHAR message[120];
     pcre2_get_error_message(result, message, sizeof message);
-    return qk_fail(err, QK_E_UNSUPPORTED, "pattern at byte %zu of a piece of %zu bytes: %s", from, n_bytes, (char *)message);
+    return qk_fail(err, QK_E_UNSUPPORTED, "pattern at byte %zu of a piece of %zu bytes: %s", from, n_bytes,
+                   (char *)message);
 }
 
 void qk_regex_scratch_free(qk_regex_scratch *scratch)

@@ -1,7 +1,7 @@
-/* regex_translate.c - tokenizer.json writes its patterns for Oniguruma; the same pattern for PCRE2, or a refusal.
+/* regex_translate.c - tokenizer.json writes its patterns for Oniguruma: the same pattern for PCRE2, or a refusal.
  *
- * Known differences: \s is White_Space there and more here (U+180E), \w there has marks and connectors, ^ and $ match at
- * every line, \p{Script} is the script alone, \h \v and {,n} mean other things. */
+ * Known differences: \s is White_Space there and more here (U+180E), \w there has marks and connectors, ^ and $ match
+ * at every line, \p{Script} is the script alone, \h \v and {,n} mean other things. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -9,12 +9,13 @@
 #include "text/tokenizer.h"
 
 #define SPACES "\\t-\\r\\x{85}\\p{Z}"
-/* Letters, marks, digits, connectors, circled letters; outside a class also superscripts and fractions, those of Latin-1. */
+/* Letters, marks, digits, connectors, circled letters; outside a class also Latin-1's superscripts and fractions. */
 #define WORDS                                                                                                          \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{1F189}"
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}\\x{1F170}-\\x{"    \
+    "1F189}"
 #define WORDS_ALONE WORDS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 
-/* A letter behind a backslash that means something else, or needs brackets, in PCRE2.  NULL in a class: not writable. */
+/* Letters behind a backslash that mean something else, or need brackets, in PCRE2.  NULL: cannot be written in a class. */
 static const struct { char letter; const char *outside, *in_class; } escapes[] = {
     { 's', "[" SPACES "]", SPACES }, { 'S', "[^" SPACES "]", NULL }, { 'd', "\\p{Nd}", "\\p{Nd}" },
     { 'D', "\\P{Nd}", "\\P{Nd}" },   { 'w', "[" WORDS_ALONE "]", WORDS }, { 'W', "[^" WORDS_ALONE "]", NULL },
@@ -37,8 +38,8 @@ static qk_status put(scan *p, const char *text, size_t n)
 static qk_status refuse(scan *p, const char *what, size_t n)
 {
     size_t left = p->n - p->at;
-    return qk_fail(p->err, QK_E_UNSUPPORTED, "pattern: %s at byte %zu (\"%.*s\") is not supported", what, p->at, (int)(n < left ? n : left),
-                   p->s + p->at);
+    return qk_fail(p->err, QK_E_UNSUPPORTED, "pattern: %s at byte %zu (\"%.*s\") is not supported", what, p->at,
+                   (int)(n < left ? n : left), p->s + p->at);
 }
 
 static bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
@@ -53,7 +54,8 @@ static qk_status put_code(scan *p)
     size_t most = start == 3 ? 6 : s[1] == 'x' ? 2 : 4;
     while (start + digits < left && digits < most && is_hex(s[start + digits])) digits++;
     bool closed = start + digits < left && s[start + digits] == '}';
-    if (digits == 0 || (start == 3 && !closed) || (s[1] == 'u' && digits != 4) || (start == 2 && s[1] == 'x' && digits == 2 && s[2] > '7'))
+    if (digits == 0 || (start == 3 && !closed) || (s[1] == 'u' && digits != 4) ||
+        (start == 2 && s[1] == 'x' && digits == 2 && s[2] > '7'))
         return refuse(p, "character code", 10);
     qk_status status = put(p, "\\x{", 3);
     if (!status) status = put(p, s + start, digits);
@@ -147,7 +149,8 @@ static qk_status put_interval(scan *p)
 {
     size_t end = p->at + 1;
     while (end < p->n && (is_digit(p->s[end]) || p->s[end] == ',')) end++;
-    if (end == p->at + 1 || !is_digit(p->s[p->at + 1]) || end >= p->n || p->s[end] != '}' || (end + 1 < p->n && p->s[end + 1] == '+'))
+    if (end == p->at + 1 || !is_digit(p->s[p->at + 1]) || end >= p->n || p->s[end] != '}' ||
+        (end + 1 < p->n && p->s[end + 1] == '+'))
         return refuse(p, "interval", 8);
     qk_status status = put(p, p->s + p->at, end + 1 - p->at);
     p->at = end + 1;

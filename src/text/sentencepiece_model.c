@@ -12,7 +12,8 @@ typedef struct reader { const uint8_t *start, *at, *end; qk_error *err; } reader
 
 static qk_status bad(const reader *r, const char *what)
 {
-    return qk_fail(r->err, QK_E_FORMAT, "%s at byte %zu of a message of %zu", what, (size_t)(r->at - r->start), (size_t)(r->end - r->start));
+    return qk_fail(r->err, QK_E_FORMAT, "%s at byte %zu of a message of %zu", what, (size_t)(r->at - r->start),
+                   (size_t)(r->end - r->start));
 }
 
 static bool varint(uint64_t *out, reader *r)
@@ -88,12 +89,17 @@ static qk_status read_piece(model *m, const field *whole, qk_error *err)
     if (!status && (text.n == 0 || qk_utf8_valid(bytes, text.n) != text.n))
         status = qk_fail(err, QK_E_FORMAT, "expected a piece in UTF-8, found %zu bytes", text.n);
     if (!status && (kind < QK_TOKEN_NORMAL || kind > QK_TOKEN_BYTE))
-        status = qk_fail(err, QK_E_FORMAT, "expected a kind of piece from 1 to 6, found %llu", (unsigned long long)kind);
+        status =
+            qk_fail(err, QK_E_FORMAT, "expected a kind of piece from 1 to 6, found %llu", (unsigned long long)kind);
     if (!status && kind == QK_TOKEN_BYTE && qk_byte_of_token(bytes, text.n) < 0)
-        status = qk_fail(err, QK_E_FORMAT, "expected a byte like <0x0A>, found \"%.*s\"", (int)(text.n < 50 ? text.n : 50), bytes);
+        status = qk_fail(err, QK_E_FORMAT, "expected a byte like <0x0A>, found \"%.*s\"",
+                         (int)(text.n < 50 ? text.n : 50), bytes);
     bool found_by_text = kind == QK_TOKEN_NORMAL || kind == QK_TOKEN_USER || kind == QK_TOKEN_UNUSED;
-    if (!status) status = qk_vocabulary_put(&m->tokenizer->vocabulary, (int64_t)id, bytes, text.n, (qk_token_kind)kind, !found_by_text, err);
-    if (!status && !qk_grow(&m->scores, &m->scores_capacity, id + 1, sizeof *m->scores)) status = qk_out_of_memory(err, "scores", id * 4);
+    if (!status)
+        status = qk_vocabulary_put(&m->tokenizer->vocabulary, (int64_t)id, bytes, text.n, (qk_token_kind)kind,
+                                   !found_by_text, err);
+    if (!status && !qk_grow(&m->scores, &m->scores_capacity, id + 1, sizeof *m->scores))
+        status = qk_out_of_memory(err, "scores", id * 4);
     if (status) return qk_prefix(err, status, "piece %zu", id);
     m->scores[id] = score;
     m->n_scores++;
@@ -144,8 +150,10 @@ static qk_status check_supported(const model *m, qk_error *err)
     if (m->type != 2)
         return qk_fail(err, QK_E_UNSUPPORTED, "SentencePiece model type %s is not supported: expected BPE",
                        m->type < 5 ? types[m->type] : "of an unknown number");
-    if (m->suffix_marks) return qk_fail(err, QK_E_UNSUPPORTED, "SentencePiece option treat_whitespace_as_suffix is not supported");
-    if (!m->escape_spaces) return qk_fail(err, QK_E_UNSUPPORTED, "SentencePiece option escape_whitespaces=false is not supported");
+    if (m->suffix_marks)
+        return qk_fail(err, QK_E_UNSUPPORTED, "SentencePiece option treat_whitespace_as_suffix is not supported");
+    if (!m->escape_spaces)
+        return qk_fail(err, QK_E_UNSUPPORTED, "SentencePiece option escape_whitespaces=false is not supported");
     bool seen[256] = { 0 };
     int n_seen = 0;
     const qk_vocabulary *v = &m->tokenizer->vocabulary;
@@ -155,13 +163,21 @@ static qk_status check_supported(const model *m, qk_error *err)
         n_seen += !seen[byte];
         seen[byte] = true;
     }
-    if (m->byte_fallback && n_seen < 256) return qk_fail(err, QK_E_FORMAT, "byte fallback: expected 256 byte pieces, found %d", n_seen);
+    if (m->byte_fallback && n_seen < 256)
+        return qk_fail(err, QK_E_FORMAT, "byte fallback: expected 256 byte pieces, found %d", n_seen);
     return QK_OK;
 }
 
-qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, bool keep_spaces, qk_error *err)
+qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, bool keep_spaces,
+                                qk_error *err)
 {
-    model m = { .tokenizer = tokenizer, .type = 1, .dummy_prefix = true, .remove_extra_spaces = true, .escape_spaces = true, .bos = 1, .eos = 2 };
+    model m = { .tokenizer = tokenizer,
+                .type = 1,
+                .dummy_prefix = true,
+                .remove_extra_spaces = true,
+                .escape_spaces = true,
+                .bos = 1,
+                .eos = 2 };
     reader r = { bytes, bytes, bytes + n_bytes, err };
     qk_charsmap *charsmap = NULL;
     field f;
@@ -173,12 +189,18 @@ qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, s
         if (f.wire == 2 && f.number == 3) status = read_normalizer(&m, &f, err);
         if (status) break;
     }
-    if (!status && m.n_scores == 0) status = qk_fail(err, QK_E_FORMAT, "expected a SentencePiece model, found no pieces");
+    if (!status && m.n_scores == 0)
+        status = qk_fail(err, QK_E_FORMAT, "expected a SentencePiece model, found no pieces");
     if (!status) status = check_supported(&m, err);
     if (!status && m.n_rules > 0) status = qk_charsmap_new(&charsmap, m.rules, m.n_rules, &tokenizer->arena, err);
     if (!status) {
-        qk_sentencepiece rules = { .scores = m.scores, .byte_fallback = m.byte_fallback, .dummy_prefix = m.dummy_prefix,
-                                   .remove_extra_spaces = m.remove_extra_spaces && !keep_spaces, .charsmap = charsmap, .bos = m.bos, .eos = m.eos,
+        qk_sentencepiece rules = { .scores = m.scores,
+                                   .byte_fallback = m.byte_fallback,
+                                   .dummy_prefix = m.dummy_prefix,
+                                   .remove_extra_spaces = m.remove_extra_spaces && !keep_spaces,
+                                   .charsmap = charsmap,
+                                   .bos = m.bos,
+                                   .eos = m.eos,
                                    .add_bos = true };
         tokenizer->info.kind = "SentencePiece BPE (tokenizer.model)";
         status = qk_sentencepiece_finish(tokenizer, &rules, err);

@@ -10,18 +10,21 @@
 typedef struct qk_tokenizer qk_tokenizer;
 
 /* What belongs to the checkpoint: tokenizer.json, else tokenizer.model in its folder; the vocabulary inside a GGUF;
- * tokenizer.bin beside a llama2.c file (for which n_vocab must come from the header).  QK_E_IO, with what was looked for,
- * where there is none.  tokenizer_config.json beside it decides add_bos_token / add_eos_token and the special tokens
- * where tokenizer.json has no post_processor that does.  What is not understood (a normalizer, pre-tokenizer, decoder or
- * model type) is refused by name. */
+ * tokenizer.bin beside a llama2.c file (for which n_vocab must come from the header).  QK_E_IO, with what was looked
+ * for, where there is none.  tokenizer_config.json beside it decides add_bos_token / add_eos_token and the special
+ * tokens where tokenizer.json has no post_processor that does.  A tokenizer.model keeps runs of spaces here, as
+ * transformers reads it, even where it asks to shrink them: its GGUF and llama2.c forms cannot say so.  What is not
+ * understood (a normalizer, pre-tokenizer, decoder or model type) is refused by name. */
 qk_status qk_tokenizer_open(qk_tokenizer **out, const qk_ckpt *ckpt, qk_error *err);
-/* One file, kind by content: tokenizer.json, tokenizer.model or llama2.c tokenizer.bin (n_vocab > 0 tells how many). */
+/* One file, kind by content: tokenizer.json, tokenizer.model (to the letter, as sentencepiece reads it), llama2.c
+ * tokenizer.bin (n_vocab > 0 tells how many), or a GGUF. */
 qk_status qk_tokenizer_open_file(qk_tokenizer **out, const char *path, size_t n_vocab, qk_error *err);
 void qk_tokenizer_close(qk_tokenizer *tokenizer);
 
-/* *tokens is malloc'ed, the caller's.  Invalid UTF-8 is QK_E_FORMAT with the byte offset.  Special tokens written in the
- * text (`<|endoftext|>`, `<s>`) are taken as the special token where the tokenizer file lists them as added tokens, as
- * Hugging Face does; `plain` reads them as ordinary text (llama.cpp's test vectors are made that way). */
+/* *tokens is malloc'ed, the caller's.  Invalid UTF-8 is QK_E_FORMAT with the byte offset.  Special tokens written in
+ * the text (`<|endoftext|>`, `<s>`) are taken as the special token where the tokenizer file lists them as added tokens
+ * or control pieces, as Hugging Face does; `plain` reads them as ordinary text (llama.cpp's test vectors are made that
+ * way), added tokens that are not special stay tokens. */
 typedef struct qk_encode_options { bool no_bos, plain; } qk_encode_options;
 qk_status qk_encode(int32_t **tokens, size_t *n_tokens, const qk_tokenizer *tokenizer, const char *utf8, size_t n_bytes,
                     qk_encode_options options, qk_error *err);

@@ -40,9 +40,12 @@ static qk_status add_literal(qk_tokenizer *t, qk_work *work, size_t index)
     const qk_added_token *token = &t->added[index];
     qk_status status = QK_OK;
     if (!token->normalized || t->normalizers.n == 0)
-        return qk_literals_add(token->normalized ? &t->normalized : &t->raw, token->text, token->n_bytes, index) ? QK_OK : qk_work_fail_memory(work);
+        return qk_literals_add(token->normalized ? &t->normalized : &t->raw, token->text, token->n_bytes, index)
+                   ? QK_OK
+                   : qk_work_fail_memory(work);
     work->now.n = work->now.text.n = 0;
-    if (!qk_bytes_add(&work->now.text, token->text, token->n_bytes) || !qk_pieces_cut(&work->now, 0, token->n_bytes)) return qk_work_fail_memory(work);
+    if (!qk_bytes_add(&work->now.text, token->text, token->n_bytes) || !qk_pieces_cut(&work->now, 0, token->n_bytes))
+        return qk_work_fail_memory(work);
     status = qk_work_steps(work, &t->normalizers);
     if (status || work->now.n == 0) return status;
     size_t n_bytes = work->now.spans[0].end;

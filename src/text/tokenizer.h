@@ -1,4 +1,5 @@
-/* tokenizer.h - inside the tokenizers: what the readers of the file formats fill in, and what encodes and decodes with it.
+/* tokenizer.h - inside the tokenizers: what the readers of the file formats fill in, and what encodes and decodes with
+ * it.
  *
  * Every format becomes the same thing: a vocabulary, added tokens that are cut out of the text first, normalizer and
  * pre-tokenizer steps, merges, decoder steps, and the tokens put before and behind. */
@@ -74,7 +75,9 @@ void qk_literals_free(qk_literals *literals);
 /* ---- regular expressions (regex.c, regex_translate.c) */
 
 typedef struct qk_regex qk_regex;
-typedef struct qk_regex_scratch { void *match, *context, *stack; } qk_regex_scratch; /* one a thread; {0} is a fresh one */
+typedef struct qk_regex_scratch {
+    void *match, *context, *stack;
+} qk_regex_scratch; /* one a thread; {0} is a fresh one */
 /* A pattern as tokenizer.json writes it (Oniguruma's syntax).  What means something else in PCRE2 is refused. */
 qk_status qk_regex_new(qk_regex **out, const char *pattern, size_t n_bytes, qk_error *err);
 void qk_regex_free(qk_regex *regex);
@@ -108,8 +111,8 @@ typedef struct qk_bpe {
 
 qk_status qk_bpe_add_merge(qk_bpe *bpe, uint32_t rank, int32_t left, int32_t right, int32_t merged, qk_error *err);
 /* The same by text; refused where one of the three is no token. */
-qk_status qk_bpe_add_merge_text(qk_tokenizer *tokenizer, uint32_t rank, const char *left, size_t n_left, const char *right,
-                                size_t n_right, qk_error *err);
+qk_status qk_bpe_add_merge_text(qk_tokenizer *tokenizer, uint32_t rank, const char *left, size_t n_left,
+                                const char *right, size_t n_right, qk_error *err);
 /* Where (left, right) lies in ranks and merged; false where that is no merge. */
 bool qk_bpe_pair(size_t *slot, const qk_bpe *bpe, int32_t left, int32_t right);
 /* Merges by score: pieces of the vocabulary with scores[n]. */
@@ -145,8 +148,8 @@ struct qk_step {
 typedef struct qk_steps { qk_step *items; size_t n, capacity; } qk_steps;
 
 /* The step's pattern, regular or literal, at or after `from`. */
-qk_status qk_step_find(bool *found, qk_span *match, qk_work *work, const qk_step *step, const char *text, size_t n_bytes,
-                       size_t from);
+qk_status qk_step_find(bool *found, qk_span *match, qk_work *work, const qk_step *step, const char *text,
+                       size_t n_bytes, size_t from);
 /* normalizers (normalize.c, unicode_form.c, charsmap.c) */
 qk_status qk_step_prepend(qk_work *work, const qk_step *step);
 qk_status qk_step_replace(qk_work *work, const qk_step *step);
@@ -171,7 +174,8 @@ int qk_byte_of_character(uint32_t codepoint);
 /* SentencePiece's precompiled normalization rules: borrowed bytes of the file's field. */
 qk_status qk_charsmap_new(qk_charsmap **out, const uint8_t *bytes, size_t n_bytes, qk_arena *arena, qk_error *err);
 /* The rule for the longest prefix of text: its length (0 = no rule), its replacement. */
-size_t qk_charsmap_find(const char **replacement, size_t *n_replacement, const qk_charsmap *map, const char *text, size_t n_bytes);
+size_t qk_charsmap_find(const char **replacement, size_t *n_replacement, const qk_charsmap *map, const char *text,
+                        size_t n_bytes);
 
 /* ---- the tokenizer */
 
@@ -213,14 +217,17 @@ qk_status qk_tokenizer_new(qk_tokenizer **out, qk_error *err);
 qk_status qk_tokenizer_finish(qk_tokenizer *tokenizer, qk_error *err);
 
 /* As qk_tokenizer_open_file, from memory that is not needed afterwards: for fuzz targets. */
-qk_status qk_tokenizer_open_bytes(qk_tokenizer **out, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err);
+qk_status qk_tokenizer_open_bytes(qk_tokenizer **out, const uint8_t *bytes, size_t n_bytes, size_t n_vocab,
+                                  qk_error *err);
 
 /* Readers: fill an empty tokenizer from a file's bytes. */
 qk_status qk_read_tokenizer_json(qk_tokenizer *tokenizer, const char *bytes, size_t n_bytes, qk_error *err);
 /* keep_spaces: do not remove extra spaces, whatever the file says. */
-qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, bool keep_spaces, qk_error *err);
+qk_status qk_read_sentencepiece(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, bool keep_spaces,
+                                qk_error *err);
 bool qk_is_llama2c_tokenizer(const uint8_t *bytes, size_t n_bytes, size_t n_vocab);
-qk_status qk_read_llama2c_tokenizer(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err);
+qk_status qk_read_llama2c_tokenizer(qk_tokenizer *tokenizer, const uint8_t *bytes, size_t n_bytes, size_t n_vocab,
+                                    qk_error *err);
 qk_status qk_read_gguf_tokenizer(qk_tokenizer *tokenizer, const qk_ckpt *ckpt, qk_error *err);
 
 /* tokenizer_config.json, after the reader and before qk_tokenizer_finish. */

@@ -1,4 +1,4 @@
-/* tokenizer_config.c - tokenizer_config.json: which markers surround a text, where the tokenizer itself does not say. */
+/* tokenizer_config.c - tokenizer_config.json: the markers around a text, where the tokenizer itself does not say. */
 #include "text/tokenizer.h"
 
 #include <stdlib.h>
@@ -26,7 +26,8 @@ static void find_marker(int32_t *id, const qk_tokenizer *t, const json_t *config
 }
 
 /* add_bos_token, add_eos_token: true puts the marker there, false takes it away, absent leaves things as they are. */
-static qk_status set_marker(qk_tokenizer *t, const json_t *config, const char *key, bool before, int32_t id, qk_error *err)
+static qk_status set_marker(qk_tokenizer *t, const json_t *config, const char *key, bool before, int32_t id,
+                            qk_error *err)
 {
     const json_t *wanted = json_object_get(config, key);
     if (!json_is_boolean(wanted)) return QK_OK;
@@ -44,8 +45,11 @@ static qk_status add_token(qk_tokenizer *t, const char *key, const json_t *entry
 {
     char *end;
     long id = strtol(key, &end, 10);
-    qk_added_token token = { .special = flag(entry, "special"), .left_strip = flag(entry, "lstrip"), .right_strip = flag(entry, "rstrip"),
-                             .single_word = flag(entry, "single_word"), .normalized = flag(entry, "normalized") };
+    qk_added_token token = { .special = flag(entry, "special"),
+                             .left_strip = flag(entry, "lstrip"),
+                             .right_strip = flag(entry, "rstrip"),
+                             .single_word = flag(entry, "single_word"),
+                             .normalized = flag(entry, "normalized") };
     token.text = content_of(entry, &token.n_bytes);
     if (*end || end == key || id < 0 || id >= QK_MAX_TOKEN_ID || !token.text)
         return qk_fail(err, QK_E_FORMAT, "added_tokens_decoder: expected ids with their content, found \"%.50s\"", key);
@@ -53,12 +57,13 @@ static qk_status add_token(qk_tokenizer *t, const char *key, const json_t *entry
     const char *known = qk_vocabulary_text(&n_bytes, &t->vocabulary, id);
     token.id = (int32_t)id;
     if (!known) {
-        qk_status status = qk_vocabulary_put(&t->vocabulary, id, token.text, token.n_bytes, token.special ? QK_TOKEN_CONTROL : QK_TOKEN_USER, true, err);
+        qk_status status = qk_vocabulary_put(&t->vocabulary, id, token.text, token.n_bytes,
+                                             token.special ? QK_TOKEN_CONTROL : QK_TOKEN_USER, true, err);
         return status ? status : qk_added_add(t, token, err);
     }
     if (n_bytes != token.n_bytes || memcmp(known, token.text, n_bytes) != 0)
-        return qk_fail(err, QK_E_FORMAT, "added_tokens_decoder: token %ld is \"%.50s\", in the tokenizer \"%.*s\"", id, token.text,
-                       (int)(n_bytes < 50 ? n_bytes : 50), known);
+        return qk_fail(err, QK_E_FORMAT, "added_tokens_decoder: token %ld is \"%.50s\", in the tokenizer \"%.*s\"", id,
+                       token.text, (int)(n_bytes < 50 ? n_bytes : 50), known);
     for (size_t i = 0; i < t->n_added; i++)
         if (t->added[i].id == token.id) return QK_OK;
     return token.special ? qk_added_add(t, token, err) : QK_OK;

@@ -1,5 +1,5 @@
-/* tokenizer_json_steps.c - tokenizer.json: normalizer, pre-tokenizer, decoder, post-processor.  Each is an object with a
- * "type", or null; a Sequence holds a list of them.  What has no row in a table is refused by name. */
+/* tokenizer_json_steps.c - tokenizer.json: normalizer, pre-tokenizer, decoder, post-processor.  Each is an object with
+ * a "type", or null; a Sequence holds a list of them.  What has no row in a table is refused by name. */
 #include <string.h>
 #include <utf8proc.h>
 
@@ -26,9 +26,12 @@ static qk_status read_node(reader *r, const section *table, const json_t *node, 
     if (strcmp(type, "Sequence") == 0) {
         const json_t *list = json_object_get(node, table->list);
         qk_status status = QK_OK;
-        if (!json_is_array(list)) return qk_fail(r->err, QK_E_FORMAT, "%s Sequence: expected a list %s", table->name, table->list);
-        if (depth == MAX_DEPTH) return qk_fail(r->err, QK_E_UNSUPPORTED, "%s: sequences %d deep are not supported", table->name, depth + 1);
-        for (size_t i = 0; !status && i < json_array_size(list); i++) status = read_node(r, table, json_array_get(list, i), depth + 1);
+        if (!json_is_array(list))
+            return qk_fail(r->err, QK_E_FORMAT, "%s Sequence: expected a list %s", table->name, table->list);
+        if (depth == MAX_DEPTH)
+            return qk_fail(r->err, QK_E_UNSUPPORTED, "%s: sequences %d deep are not supported", table->name, depth + 1);
+        for (size_t i = 0; !status && i < json_array_size(list); i++)
+            status = read_node(r, table, json_array_get(list, i), depth + 1);
         return status;
     }
     for (size_t i = 0; i < table->n; i++) {
@@ -54,9 +57,11 @@ static qk_status copy_text(const char **out, size_t *n_bytes, reader *r, const j
 static qk_status copy_pattern(qk_step *step, reader *r, const json_t *node)
 {
     const json_t *pattern = json_object_get(node, "pattern"), *regex = json_object_get(pattern, "Regex");
-    if (json_is_string(regex)) return qk_regex_new(&step->regex, json_string_value(regex), json_string_length(regex), r->err);
+    if (json_is_string(regex))
+        return qk_regex_new(&step->regex, json_string_value(regex), json_string_length(regex), r->err);
     qk_status status = copy_text(&step->pattern, &step->n_pattern, r, pattern, "String");
-    if (!status && step->n_pattern == 0) status = qk_fail(r->err, QK_E_UNSUPPORTED, "an empty pattern is not supported");
+    if (!status && step->n_pattern == 0)
+        status = qk_fail(r->err, QK_E_UNSUPPORTED, "an empty pattern is not supported");
     return status;
 }
 
@@ -72,8 +77,11 @@ static qk_status get_flag(bool *out, reader *r, const json_t *node, const char *
 
 static qk_status get_behavior(qk_behavior *out, reader *r, const json_t *node)
 {
-    static const char *const names[] = { [QK_REMOVED] = "Removed", [QK_ISOLATED] = "Isolated", [QK_CONTIGUOUS] = "Contiguous",
-                                         [QK_MERGED_WITH_PREVIOUS] = "MergedWithPrevious", [QK_MERGED_WITH_NEXT] = "MergedWithNext" };
+    static const char *const names[] = { [QK_REMOVED] = "Removed",
+                                         [QK_ISOLATED] = "Isolated",
+                                         [QK_CONTIGUOUS] = "Contiguous",
+                                         [QK_MERGED_WITH_PREVIOUS] = "MergedWithPrevious",
+                                         [QK_MERGED_WITH_NEXT] = "MergedWithNext" };
     const char *name = json_string_value(json_object_get(node, "behavior"));
     for (size_t i = 0; name && i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) return *out = (qk_behavior)i, QK_OK;
@@ -104,11 +112,14 @@ static qk_status read_replace(reader *r, const json_t *node, const step_row *row
 
 static qk_status get_metaspace(qk_step *step, reader *r, const json_t *node)
 {
-    static const char *const schemes[] = { [QK_PREPEND_ALWAYS] = "always", [QK_PREPEND_FIRST] = "first", [QK_PREPEND_NEVER] = "never" };
+    static const char *const schemes[] = { [QK_PREPEND_ALWAYS] = "always",
+                                           [QK_PREPEND_FIRST] = "first",
+                                           [QK_PREPEND_NEVER] = "never" };
     const char *scheme = json_string_value(json_object_get(node, "prepend_scheme"));
     bool prefix, known = !scheme;
     qk_status status = copy_text(&step->content, &step->n_content, r, node, "replacement");
-    if (!status && (step->n_content == 0 || (size_t)qk_utf8_length((const uint8_t *)step->content, step->n_content) != step->n_content))
+    if (!status && (step->n_content == 0 ||
+                    (size_t)qk_utf8_length((const uint8_t *)step->content, step->n_content) != step->n_content))
         status = qk_fail(r->err, QK_E_FORMAT, "replacement: expected one character");
     if (!status) status = get_flag(&prefix, r, node, "add_prefix_space", true); /* before there were schemes */
     if (!status) status = get_flag(&step->split, r, node, "split", true);
@@ -205,7 +216,8 @@ static const step_row pre_tokenizers[] = {
 
 qk_status qk_read_json_pre_tokenizer(qk_tokenizer *t, const json_t *node, qk_error *err)
 {
-    static const section all = { "pre_tokenizer", "pretokenizers", pre_tokenizers, sizeof pre_tokenizers / sizeof *pre_tokenizers };
+    static const section all = { "pre_tokenizer", "pretokenizers", pre_tokenizers,
+                                 sizeof pre_tokenizers / sizeof *pre_tokenizers };
     return read_node(&(reader){ t, &t->pre_tokenizers, err }, &all, node, 0);
 }
 
@@ -216,7 +228,8 @@ static qk_status read_strip(reader *r, const json_t *node, const step_row *row)
     qk_step step = { .apply = row->apply };
     const json_t *start = json_object_get(node, "start"), *stop = json_object_get(node, "stop");
     qk_status status = copy_text(&step.content, &step.n_content, r, node, "content");
-    if (!status && (!json_is_integer(start) || !json_is_integer(stop) || json_integer_value(start) < 0 || json_integer_value(stop) < 0))
+    if (!status && (!json_is_integer(start) || !json_is_integer(stop) || json_integer_value(start) < 0 ||
+                    json_integer_value(stop) < 0))
         status = qk_fail(r->err, QK_E_FORMAT, "expected start and stop, found no such numbers");
     if (!status && step.n_content == 0) status = qk_fail(r->err, QK_E_FORMAT, "content: expected one character");
     step.from_start = (size_t)json_integer_value(start);
@@ -252,7 +265,8 @@ static qk_status expand(int32_t *ids, size_t *n, size_t capacity, reader *r, con
         size_t n_bytes;
         if (!json_is_integer(id) || !qk_vocabulary_text(&n_bytes, &r->tokenizer->vocabulary, json_integer_value(id)))
             return qk_fail(r->err, QK_E_FORMAT, "special token \"%.80s\": expected ids of the vocabulary", name);
-        if (*n == capacity) return qk_fail(r->err, QK_E_UNSUPPORTED, "more than %zu tokens around a text are not supported", capacity);
+        if (*n == capacity)
+            return qk_fail(r->err, QK_E_UNSUPPORTED, "more than %zu tokens around a text are not supported", capacity);
         ids[(*n)++] = (int32_t)json_integer_value(id);
     }
     return QK_OK;
@@ -266,14 +280,17 @@ static qk_status read_template(reader *r, const json_t *node, const step_row *ro
     size_t n[2] = { 0 }, side = 0;
     qk_status status = QK_OK;
     if (!json_is_array(single)) return qk_fail(r->err, QK_E_FORMAT, "single: expected a list");
-    if (r->tokenizer->has_template) return qk_fail(r->err, QK_E_UNSUPPORTED, "two templates, one after the other, are not supported");
+    if (r->tokenizer->has_template)
+        return qk_fail(r->err, QK_E_UNSUPPORTED, "two templates, one after the other, are not supported");
     for (size_t i = 0; !status && i < json_array_size(single); i++) {
         const json_t *part = json_array_get(single, i);
         const char *special = json_string_value(json_object_get(json_object_get(part, "SpecialToken"), "id"));
         const char *sequence = json_string_value(json_object_get(json_object_get(part, "Sequence"), "id"));
         if (special) status = expand(ids[side], &n[side], 16, r, node, special);
         else if (sequence && strcmp(sequence, "A") == 0 && side == 0) side = 1;
-        else status = qk_fail(r->err, QK_E_UNSUPPORTED, "single: expected special tokens around one sequence A, found something else at %zu", i);
+        else
+            status = qk_fail(r->err, QK_E_UNSUPPORTED,
+                             "single: expected special tokens around one sequence A, found something else at %zu", i);
     }
     if (!status && side == 0) status = qk_fail(r->err, QK_E_FORMAT, "single: expected a sequence A, found none");
     if (!status) status = qk_tokenizer_surround(r->tokenizer, true, ids[0], n[0], r->err);
@@ -294,6 +311,7 @@ static const step_row post_processors[] = { { "TemplateProcessing", read_templat
 
 qk_status qk_read_json_post_processor(qk_tokenizer *t, const json_t *node, qk_error *err)
 {
-    static const section all = { "post_processor", "processors", post_processors, sizeof post_processors / sizeof *post_processors };
+    static const section all = { "post_processor", "processors", post_processors,
+                                 sizeof post_processors / sizeof *post_processors };
     return read_node(&(reader){ t, NULL, err }, &all, node, 0);
 }

@@ -4,14 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static qk_status read_bytes(qk_tokenizer *t, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, bool keep_spaces, qk_error *err)
+static qk_status read_bytes(qk_tokenizer *t, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, bool keep_spaces,
+                            qk_error *err)
 {
     size_t at = n_bytes >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     while (at < n_bytes && memchr(" \t\r\n", bytes[at], 4)) at++;
-    if (qk_is_llama2c_tokenizer(bytes, n_bytes, n_vocab)) return qk_read_llama2c_tokenizer(t, bytes, n_bytes, n_vocab, err);
+    if (qk_is_llama2c_tokenizer(bytes, n_bytes, n_vocab))
+        return qk_read_llama2c_tokenizer(t, bytes, n_bytes, n_vocab, err);
     if (at < n_bytes && bytes[at] == '{') return qk_read_tokenizer_json(t, (const char *)bytes + at, n_bytes - at, err);
     if (n_bytes > 0 && bytes[0] == 0x0A) return qk_read_sentencepiece(t, bytes, n_bytes, keep_spaces, err);
-    return qk_fail(err, QK_E_FORMAT, "expected a tokenizer.json, a tokenizer.model, a llama2.c tokenizer.bin or a GGUF, found something else");
+    return qk_fail(
+        err, QK_E_FORMAT,
+        "expected a tokenizer.json, a tokenizer.model, a llama2.c tokenizer.bin or a GGUF, found something else");
 }
 
 static qk_status read_config(qk_tokenizer *t, const char *path, qk_error *err)
@@ -28,8 +32,8 @@ static qk_status read_config(qk_tokenizer *t, const char *path, qk_error *err)
     return status;
 }
 
-static qk_status open_mapped(qk_tokenizer **out, const qk_map *map, const char *path, const char *config, size_t n_vocab, bool keep_spaces,
-                             qk_error *err)
+static qk_status open_mapped(qk_tokenizer **out, const qk_map *map, const char *path, const char *config,
+                             size_t n_vocab, bool keep_spaces, qk_error *err)
 {
     qk_tokenizer *t = NULL;
     qk_status status = qk_tokenizer_new(&t, err);
@@ -49,7 +53,8 @@ static qk_status open_mapped(qk_tokenizer **out, const qk_map *map, const char *
     return QK_OK;
 }
 
-qk_status qk_tokenizer_open_bytes(qk_tokenizer **out, const uint8_t *bytes, size_t n_bytes, size_t n_vocab, qk_error *err)
+qk_status qk_tokenizer_open_bytes(qk_tokenizer **out, const uint8_t *bytes, size_t n_bytes, size_t n_vocab,
+                                  qk_error *err)
 {
     return open_mapped(out, &(qk_map){ bytes, n_bytes }, "tokenizer", NULL, n_vocab, false, err);
 }
@@ -93,7 +98,8 @@ static qk_status open_llama2c(qk_tokenizer **out, const qk_ckpt *ckpt, qk_error 
 {
     char *path;
     qk_status status = find_beside(&path, ckpt, "tokenizer.bin", err);
-    if (!status && !path) status = qk_fail(err, QK_E_IO, "%s: expected tokenizer.bin beside it, found none", qk_ckpt_path(ckpt));
+    if (!status && !path)
+        status = qk_fail(err, QK_E_IO, "%s: expected tokenizer.bin beside it, found none", qk_ckpt_path(ckpt));
     if (!status) status = qk_tokenizer_open_file(out, path, (size_t)qk_ckpt_llama2c(ckpt)->n_vocab, err);
     free(path);
     return status;
@@ -106,7 +112,8 @@ static qk_status open_folder(qk_tokenizer **out, const qk_ckpt *ckpt, qk_error *
     qk_status status = find_beside(&path, ckpt, "tokenizer.json", err);
     if (!status && !path) status = find_beside(&path, ckpt, "tokenizer.model", err);
     if (!status && !path)
-        status = qk_fail(err, QK_E_IO, "%s: expected tokenizer.json or tokenizer.model, found neither", qk_ckpt_folder(ckpt));
+        status = qk_fail(err, QK_E_IO, "%s: expected tokenizer.json or tokenizer.model, found neither",
+                         qk_ckpt_folder(ckpt));
     if (!status) status = find_beside(&config, ckpt, "tokenizer_config.json", err);
     if (!status) status = qk_map_open(&map, path, err);
     /* transformers, llama2.c and llama.cpp keep runs of spaces even where a tokenizer.model asks to shrink them: one

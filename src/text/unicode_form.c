@@ -15,8 +15,8 @@ static bool decompose(codepoints *out, const char *text, size_t n_bytes, int for
         at += (size_t)qk_utf8_decode(&c, (const uint8_t *)text + at);
         for (size_t room = 24;; room *= 2) { /* the longest known decomposition is 18 */
             if (!qk_grow(&out->data, &out->capacity, out->n + room, sizeof *out->data)) return false;
-            utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, out->data + out->n, (utf8proc_ssize_t)room,
-                                                         (utf8proc_option_t)form, NULL);
+            utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, out->data + out->n,
+                                                         (utf8proc_ssize_t)room, (utf8proc_option_t)form, NULL);
             if (n < 0) return false;
             if ((size_t)n > room) continue;
             out->n += (size_t)n;
@@ -26,7 +26,10 @@ static bool decompose(codepoints *out, const char *text, size_t n_bytes, int for
     return true;
 }
 
-static unsigned combining_class(utf8proc_int32_t c) { return (unsigned)utf8proc_get_property(c)->combining_class & 0xFF; }
+static unsigned combining_class(utf8proc_int32_t c)
+{
+    return (unsigned)utf8proc_get_property(c)->combining_class & 0xFF;
+}
 
 /* Stable counting sort of one run of marks by class. */
 static bool order_run(utf8proc_int32_t *run, size_t n)
@@ -61,9 +64,12 @@ static bool order_marks(codepoints *text)
 static bool change_form(qk_bytes *out, codepoints *scratch, const char *text, size_t n_bytes, int form)
 {
     scratch->n = 0;
-    if (!decompose(scratch, text, n_bytes, (form | UTF8PROC_DECOMPOSE) & ~(int)UTF8PROC_COMPOSE) || !order_marks(scratch)) return false;
+    if (!decompose(scratch, text, n_bytes, (form | UTF8PROC_DECOMPOSE) & ~(int)UTF8PROC_COMPOSE) ||
+        !order_marks(scratch))
+        return false;
     if (form & UTF8PROC_COMPOSE) {
-        utf8proc_ssize_t n = utf8proc_normalize_utf32(scratch->data, (utf8proc_ssize_t)scratch->n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_ssize_t n =
+            utf8proc_normalize_utf32(scratch->data, (utf8proc_ssize_t)scratch->n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         if (n < 0) return false;
         scratch->n = (size_t)n;
     }

@@ -63,21 +63,24 @@ static bool grow_ids(qk_vocabulary *v, size_t n)
     return true;
 }
 
-qk_status qk_vocabulary_put(qk_vocabulary *v, int64_t id, const char *text, size_t n_bytes, qk_token_kind kind, bool hidden,
-                            qk_error *err)
+qk_status qk_vocabulary_put(qk_vocabulary *v, int64_t id, const char *text, size_t n_bytes, qk_token_kind kind,
+                            bool hidden, qk_error *err)
 {
     if (id < 0 || id >= QK_MAX_TOKEN_ID)
-        return qk_fail(err, QK_E_FORMAT, "token id %lld: expected 0 to %lld", (long long)id, (long long)QK_MAX_TOKEN_ID - 1);
+        return qk_fail(err, QK_E_FORMAT, "token id %lld: expected 0 to %lld", (long long)id,
+                       (long long)QK_MAX_TOKEN_ID - 1);
     int shown = n_bytes < 100 ? (int)n_bytes : 100;
     hidden = hidden || n_bytes == 0;
     if ((uint64_t)id < v->n && v->kinds[id] != QK_TOKEN_HOLE)
-        return qk_fail(err, QK_E_FORMAT, "token id %lld is given twice, the second time to \"%.*s\"", (long long)id, shown, text);
+        return qk_fail(err, QK_E_FORMAT, "token id %lld is given twice, the second time to \"%.*s\"", (long long)id,
+                       shown, text);
     if (n_bytes > UINT32_MAX - v->text.n)
         return qk_fail(err, QK_E_FORMAT, "the texts of all tokens take more than 4 GiB");
     if (!grow_ids(v, (size_t)id + 1) || !grow_slots(v)) return qk_out_of_memory(err, "vocabulary", v->n * 16);
     size_t slot = hidden ? 0 : slot_of(v, text, n_bytes);
     if (!hidden && v->slots[slot])
-        return qk_fail(err, QK_E_FORMAT, "token \"%.*s\" has two ids: %u and %lld", shown, text, v->slots[slot] - 1, (long long)id);
+        return qk_fail(err, QK_E_FORMAT, "token \"%.*s\" has two ids: %u and %lld", shown, text, v->slots[slot] - 1,
+                       (long long)id);
     uint32_t offset = (uint32_t)v->text.n;
     if (!qk_bytes_add(&v->text, text, n_bytes)) return qk_out_of_memory(err, "vocabulary", n_bytes);
     v->offsets[id] = offset;

@@ -3,10 +3,12 @@
 
 #include "fuzz_tokenizer.h"
 
-static const struct { const char *name; bool lossless; } tokenizers[] = {
-    { "gpt2.json", true }, { "llama3.json", true }, { "qwen2.json", false }, { "falcon.json", false }, { "llama2.json", false },
-    { "mistral.json", false }, { "metaspace.json", false }, { "fused.json", false }, { "words.json", false }, { "llama2.model", false },
-    { "symbols.model", false }, { "rules.model", false }, { "llama2.bin", false },
+static const struct { const char *name; bool lossless;
+} tokenizers[] = {
+    { "gpt2.json", true },    { "llama3.json", true },   { "qwen2.json", false },     { "falcon.json", false },
+    { "llama2.json", false }, { "mistral.json", false }, { "metaspace.json", false }, { "fused.json", false },
+    { "words.json", false },  { "llama2.model", false }, { "symbols.model", false },  { "rules.model", false },
+    { "llama2.bin", false },
 };
 #define N_TOKENIZERS (sizeof tokenizers / sizeof *tokenizers)
 

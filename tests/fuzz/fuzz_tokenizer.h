@@ -20,7 +20,7 @@ static inline void must_explain(qk_status status, const qk_error *err)
     must(err->status == status && err->message[0] && !strchr(err->message, '\n'));
 }
 
-/* Encode valid or invalid text and decode what came out: ids are in the vocabulary, texts are UTF-8.  *ids is malloc'ed. */
+/* Encode valid or invalid text and decode what came out: ids are in the vocabulary, texts are UTF-8.  Did it come back? */
 static inline bool encode_and_decode(const qk_tokenizer *t, const char *text, size_t n_bytes, qk_encode_options options)
 {
     qk_error err = { QK_OK, "" };
@@ -46,10 +46,16 @@ static inline bool encode_and_decode(const qk_tokenizer *t, const char *text, si
 /* A few texts that reach every step. */
 static inline void use(const qk_tokenizer *t)
 {
-    static const char *const texts[] = { "", " ", "Hello world", "a b  c\n\n 'll 123 ab", "<s>x</s> <unk>", "\xe2\x96\x81\xe4\xbd\xa0 e\xcc\x81\xf0\x9f\x9a\x80" };
+    static const char *const texts[] = { "",
+                                         " ",
+                                         "Hello world",
+                                         "a b  c\n\n 'll 123 ab",
+                                         "<s>x</s> <unk>",
+                                         "\xe2\x96\x81\xe4\xbd\xa0 e\xcc\x81\xf0\x9f\x9a\x80" };
     must(qk_tokenizer_describe(t)->n_vocab > 0 && qk_tokenizer_describe(t)->kind);
     for (size_t i = 0; i < 2 * sizeof texts / sizeof *texts; i++)
-        encode_and_decode(t, texts[i / 2], strlen(texts[i / 2]), (qk_encode_options){ .no_bos = i & 1, .plain = i & 1 });
+        encode_and_decode(t, texts[i / 2], strlen(texts[i / 2]),
+                          (qk_encode_options){ .no_bos = i & 1, .plain = i & 1 });
 }
 
 #endif
