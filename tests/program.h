@@ -88,11 +88,11 @@ static inline void outcome_free(outcome *o)
 }
 
 /* An error is one line on stderr, nothing on stdout, the exit code of its kind, and says `words`. */
-static inline void assert_refused(outcome o, int code, const char *words)
+static inline void assert_rejected(outcome o, int code, const char *words)
 {
     if (o.code != code || o.n_out != 0 || count_lines(o.err) != 1 || !strstr(o.err, words))
-        fail_msg("expected exit %d and one line with '%s', found exit %d, %zu bytes on stdout and: %s", code, words, o.code,
-                 o.n_out, o.err);
+        fail_msg("expected exit %d and one line with '%s', found exit %d, %zu bytes on stdout and: %s", code, words,
+                 o.code, o.n_out, o.err);
     outcome_free(&o);
 }
 

@@ -2,9 +2,10 @@
  * environment or catches signals.
  *
  *   main.c      verb table, help, exit codes            load.c     models and documents that a verb was given
- *   options.c   one table of options for all verbs      run.c      the run folder around a study
- *   parse.c     numbers, sizes, lists: strict           manifest.c manifest.json
- *   progress.c  bar, plain lines, SIGINT                print.c    tables on stdout
+ *   options.c   one table of options for all verbs      plan.c     what a study would take
+ *   parse.c     numbers, sizes, lists: strict           run.c      the run folder around a study
+ *   progress.c  bar, plain lines, SIGINT                manifest.c manifest.json
+ *   print.c     tables on stdout                        and one file a verb
  */
 #ifndef QK_CLI_H
 #define QK_CLI_H
@@ -12,14 +13,16 @@
 #include <time.h>
 
 #include "base/base.h"
+#include "study/study.h"
 
 /* ---- options (options.c) */
 
 typedef enum cli_option_id {
     OPTION_END, /* ends a verb's list */
     OPTION_HELP, OPTION_VERSION,
-    OPTION_OUTPUT, OPTION_JSON, OPTION_NO_RUN, OPTION_FIGURES, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET, OPTION_VERBOSE,
-    OPTION_CONTEXT, OPTION_NO_BOS, OPTION_THREADS, OPTION_MAX_MEM, OPTION_PRECISION, OPTION_REFERENCE, OPTION_CACHE_DIR,
+    OPTION_OUTPUT, OPTION_JSON, OPTION_NO_RUN, OPTION_FIGURES, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET,
+    OPTION_VERBOSE, OPTION_CONTEXT, OPTION_NO_BOS, OPTION_THREADS, OPTION_MAX_MEM, OPTION_PRECISION, OPTION_REFERENCE,
+    OPTION_CACHE_DIR,
     OPTION_TEXTS, OPTION_SPLIT, OPTION_LIMIT, OPTION_CALIB,
     OPTION_FILE, OPTION_DECODE,
     OPTION_PROTOCOL, OPTION_STRIDE, OPTION_PER_TOKEN,
@@ -77,6 +80,7 @@ typedef struct cli_progress {
     bool quiet, terminal, colour;
     bool drawn;               /* a bar stands on the current line */
     char phase[80];           /* of the last tick */
+    double done;              /* of the last tick; less than that is a new phase of the same name */
     double started, shown;    /* seconds, monotonic: begin of the phase, last time something was written */
 } cli_progress;
 
@@ -99,8 +103,11 @@ qk_status cli_parse_options(cli_command *command, qk_error *err);
 qk_status cli_check_options(const cli_command *command, const cli_verb *const *verbs, qk_error *err);
 /* Usage, options and examples of a verb. */
 void cli_print_help(const cli_command *command, const cli_verb *verb, FILE *stream);
+/* Every option of the verb that its numbers depend on, with the value in force, by name; NULL when out of memory. */
+json_t *cli_settings_json(const cli_command *command);
 /* The word of `candidates` nearest to `word`, or NULL where none is near. */
 const char *cli_nearest(const char *word, const char *const *candidates, size_t n);
+const char *cli_option_name(cli_option_id option); /* without its dashes */
 /* How a choice is called: the first row with this value. */
 const char *cli_choice_name(cli_option_id option, int value);
 
@@ -127,6 +134,64 @@ void cli_say(cli_command *command, const char *format, ...) __attribute__((forma
 /* The first SIGINT or SIGTERM makes the next tick say stop, the second ends the process at once. */
 void cli_catch_signals(void);
 
+/* ---- what a verb works on (load.c) */
+
+typedef struct cli_models { qk_named_model *items; size_t n; const char **paths; } cli_models; /* paths borrowed */
+
+/* Open every path, name it and, with `hashed`, hash its weights. */
+qk_status cli_load_models(cli_models *out, cli_command *command, cli_list paths, bool hashed, qk_error *err);
+void cli_models_free(cli_models *models);
+/* Where the Hugging Face libraries would look for org/name: --cache-dir, or as the environment says; NULL: nowhere. */
+const char *cli_cache_folder(cli_command *command);
+/* The documents of --texts, or the built-in ones; --split and --limit as given. */
+qk_status cli_load_documents(qk_documents *out, cli_command *command, qk_error *err);
+/* Documents for masks and others to measure on: --calib and --texts; what is not given comes from the built-in set,
+ * which is divided so that no document is in both (alternately in each category; repetitive ones are only measured). */
+qk_status cli_load_divided(qk_documents *calibration, qk_documents *evaluation, cli_command *command, qk_error *err);
+/* How to compute, from the options; `usual_context` stands in for -c (0 = the trained context), but is never beyond the
+ * shortest trained context. */
+qk_compute cli_compute(cli_command *command, const cli_models *models, size_t usual_context);
+
+/* ---- what it would take (plan.c) */
+
+/* What a pass over these sequences would take.  Conditions are taken to differ from the first layer on. */
+qk_status cli_plan(qk_plan *plan, const qk_model *model, const qk_sequence *sequences, size_t n_sequences,
+                   size_t n_conditions, bool scored, const qk_compute *compute, qk_error *err);
+/* --dry-run: print what one pass a model over the documents under `n_conditions` takes; QK_E_BUDGET over --max-mem.
+ * Without `scored` no logits are made. */
+qk_status cli_print_plan(cli_command *command, const cli_models *models, qk_documents *documents, size_t n_conditions,
+                         bool scored, const qk_compute *compute, qk_error *err);
+
+/* ---- results (print.c) */
+
+/* A number or a text of a results row; NaN and "" where it is absent or null. */
+double cli_number(const json_t *row, const char *key);
+const char *cli_text(const json_t *row, const char *key);
+const char *cli_model_name(const json_t *results, double index); /* models[index].name */
+qk_status cli_print_json(const json_t *object, qk_error *err);
+
+/* ---- the run around a study (run.c) */
+
+typedef struct cli_run {
+    qk_run *run;    /* NULL with --no-run */
+    json_t *settings, *key, *models, *data;
+    char *folder;
+} cli_run;
+
+/* Open the run folder (-o, or runs/VERB-MODEL-TIME) for these models and document sets (NULL entries are left out). */
+qk_status cli_run_open(cli_run *run, cli_command *command, const cli_models *models, const qk_documents *const *sets,
+                       size_t n_sets, qk_error *err);
+/* Write results.json, manifest.json, figures and report; then `print` the tables, or the whole object with --json. */
+qk_status cli_run_finish(cli_run *run, cli_command *command, const json_t *results,
+                         qk_status (*print)(const json_t *results, qk_error *err), qk_error *err);
+/* Free; adds to the message of an interrupted study how to go on.  Returns `status`. */
+qk_status cli_run_close(cli_run *run, qk_status status, qk_error *err);
+
+/* manifest.json (docs/RESULTS.md) with the settings that the study says it used; NULL when out of memory. */
+json_t *cli_manifest(const cli_command *command, const cli_run *run, const json_t *results);
+/* Seconds since 1970: SOURCE_DATE_EPOCH where it is set, the clock's otherwise. */
+time_t cli_now(void);
+
 /* ---- tables (print.c) */
 
 typedef struct cli_table {
@@ -142,7 +207,8 @@ void cli_table_start(cli_table *table, const char *const *heads, const char *ali
 void cli_table_add(cli_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A number with `digits` after the point; "-" for NaN. */
 void cli_table_add_number(cli_table *table, double x, int digits);
-/* Print and free. */
+void cli_table_add_interval(cli_table *table, const json_t *pair, int digits); /* "[low, high]", "-" for null */
+/* Print and free; stream NULL: only free. */
 qk_status cli_table_print(cli_table *table, FILE *stream, qk_error *err);
 /* Bytes as a reader likes them: "16.2 MiB". */
 const char *cli_human_bytes(char text[32], double n_bytes);

@@ -12,19 +12,26 @@ static qk_status run_help(cli_command *command, qk_error *err);
 static const cli_option_id no_options[] = { OPTION_END };
 
 static const cli_verb verb_help = {
-    .name = "help", .run = run_help, .arguments = "[VERB]", .max_arguments = 1, .options = no_options,
-    .line = "Say what a verb does and which options it takes", .examples = "  qkscope help massive",
+    .name = "help",
+    .run = run_help,
+    .arguments = "[VERB]",
+    .max_arguments = 1,
+    .options = no_options,
+    .line = "Say what a verb does and which options it takes",
+    .examples = "  qkscope help massive",
 };
 
 /* In the order a newcomer would use them. */
 static const cli_verb *const verbs[] = {
-    &verb_help,
-    NULL,
+    &verb_info,    &verb_hooks,   &verb_tokenize, &verb_ppl,  &verb_capture, &verb_verify,
+    &verb_massive, &verb_disrupt, &verb_report,   &verb_help, NULL,
 };
 
 static const int exit_codes[] = {
-    [QK_OK] = 0,          [QK_E_ARGUMENT] = 2, [QK_E_IO] = 1,     [QK_E_FORMAT] = 1,  [QK_E_UNSUPPORTED] = 1,  [QK_E_SHAPE] = 1,
-    [QK_E_MEMORY] = 1,    [QK_E_BUDGET] = 4,   [QK_E_NUMERIC] = 3, [QK_E_CHECK] = 3,  [QK_E_INTERRUPTED] = 130,
+    [QK_OK] = 0,       [QK_E_ARGUMENT] = 2,      [QK_E_IO] = 1,
+    [QK_E_FORMAT] = 1, [QK_E_UNSUPPORTED] = 1,   [QK_E_SHAPE] = 1,
+    [QK_E_MEMORY] = 1, [QK_E_BUDGET] = 4,        [QK_E_NUMERIC] = 3,
+    [QK_E_CHECK] = 3,  [QK_E_INTERRUPTED] = 130,
 };
 
 /* ---- help */
@@ -32,13 +39,17 @@ static const int exit_codes[] = {
 static void print_overview(FILE *stream)
 {
     fputs("qkscope - a microscope for the queries and keys of a transformer\n\n"
-          "Usage: qkscope VERB MODEL... [options]\n\nVerbs:\n", stream);
-    for (const cli_verb *const *verb = verbs; *verb; verb++) fprintf(stream, "  %-10s %s\n", (*verb)->name, (*verb)->line);
-    fputs("\nMODEL is a Hugging Face folder, a .safetensors, .gguf or llama2.c .bin file, or org/name[@revision] in the\n"
-          "local Hugging Face cache. Results go to stdout, progress and talk to stderr.\n"
-          "`qkscope help VERB` shows its options and examples; `qkscope --version` the version.\n"
-          "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check failed, 4 over --max-mem, 130 interrupted after saving.\n",
+          "Usage: qkscope VERB MODEL... [options]\n\nVerbs:\n",
           stream);
+    for (const cli_verb *const *verb = verbs; *verb; verb++)
+        fprintf(stream, "  %-10s %s\n", (*verb)->name, (*verb)->line);
+    fputs(
+        "\nMODEL is a Hugging Face folder, a .safetensors, .gguf or llama2.c .bin file, or org/name[@revision] in the\n"
+        "local Hugging Face cache. Results go to stdout, progress and talk to stderr.\n"
+        "`qkscope help VERB` shows its options and examples; `qkscope --version` the version.\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check failed, 4 over --max-mem, 130 interrupted after "
+        "saving.\n",
+        stream);
 }
 
 static qk_status find_verb(const cli_verb **out, const char *name, qk_error *err)
@@ -88,7 +99,8 @@ static qk_status choose_verb(cli_command *command, qk_error *err)
         return qk_fail(err, QK_E_ARGUMENT, "%s: expected %s, found %s", verb->name, verb->arguments,
                        command->arguments.n ? "too few arguments" : "nothing");
     return qk_fail(err, QK_E_ARGUMENT, "%s: expected %s, found '%s' beyond", verb->name,
-                   verb->max_arguments ? verb->arguments : "no argument", command->arguments.items[verb->max_arguments]);
+                   verb->max_arguments ? verb->arguments : "no argument",
+                   command->arguments.items[verb->max_arguments]);
 }
 
 static qk_status run_command(cli_command *command, qk_error *err)
@@ -142,7 +154,9 @@ static int finish_stdout(int code)
 int main(int argc, char **argv)
 {
     qk_error error = { QK_OK, "" };
-    cli_command command = { .argc = argc, .argv = argv, .program = "qkscope", .started = time(NULL), .started_seconds = cli_seconds() };
+    cli_command command = {
+        .argc = argc, .argv = argv, .program = "qkscope", .started = time(NULL), .started_seconds = cli_seconds()
+    };
     occupy_standard_streams();
     cli_catch_signals();
     qk_guard_fork();

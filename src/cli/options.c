@@ -7,51 +7,63 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "study/study.h"
-
 typedef enum kind { KIND_FLAG, KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_NUMBER, KIND_BYTES, KIND_CHOICE, KIND_SET } kind;
 
 typedef struct option_row {
     const char *name, *argument; /* argument: NULL for flags */
     char letter;                 /* 0 = none */
     kind kind;
-    size_t offset;               /* of the field of cli_options */
+    size_t offset; /* of the field of cli_options */
     const cli_choice *choices;
-    double min, max;             /* COUNT (max 0 = any), NUMBER */
+    double min, max; /* COUNT (max 0 = any), NUMBER */
+    bool matters;    /* numbers depend on it: part of the settings of a run */
     const char *doc;
     const char *aliases[2];
 } option_row;
 
 static const cli_choice precisions[] = {
-    { "auto", QK_PRECISION_AUTO }, { "f32", QK_PRECISION_F32 }, { "bf16", QK_PRECISION_BF16 }, { NULL, 0 },
+    { "auto", QK_PRECISION_AUTO },
+    { "f32", QK_PRECISION_F32 },
+    { "bf16", QK_PRECISION_BF16 },
+    { NULL, 0 },
 };
 static const cli_choice criteria[] = {
     { "layer-mean", QK_CRITERION_LAYER_MEAN }, { "head-mean", QK_CRITERION_HEAD_MEAN }, { "top-k", QK_CRITERION_TOP_K },
-    { "africa", QK_CRITERION_LAYER_MEAN }, { "jin", QK_CRITERION_TOP_K }, { NULL, 0 },
+    { "africa", QK_CRITERION_LAYER_MEAN },     { "jin", QK_CRITERION_TOP_K },           { NULL, 0 },
 };
 static const cli_choice sites[] = { { "pre", SITE_PRE }, { "post", SITE_POST }, { NULL, 0 } };
 static const cli_choice presets[] = { { "africa", QK_PRESET_AFRICA }, { "jin", QK_PRESET_JIN }, { NULL, 0 } };
 static const cli_choice protocols[] = {
-    { "hf", QK_PPL_HF }, { "strided", QK_PPL_STRIDED }, { "llama.cpp", QK_PPL_LLAMA_CPP }, { NULL, 0 },
+    { "hf", QK_PPL_HF },
+    { "strided", QK_PPL_STRIDED },
+    { "llama.cpp", QK_PPL_LLAMA_CPP },
+    { NULL, 0 },
 };
 static const cli_choice ops[] = {
     { "zero", OP_ZERO }, { "mean", OP_MEAN }, { "set_zero", OP_ZERO }, { "set_mean", OP_MEAN }, { NULL, 0 },
 };
 static const cli_choice controls[] = {
-    { "excluding", QK_CONTROL_EXCLUDING }, { "uniform", QK_CONTROL_UNIFORM }, { "same-head", QK_CONTROL_SAME_HEAD },
+    { "excluding", QK_CONTROL_EXCLUDING },
+    { "uniform", QK_CONTROL_UNIFORM },
+    { "same-head", QK_CONTROL_SAME_HEAD },
     { NULL, 0 },
 };
 static const cli_choice figure_formats[] = { { "png", FIGURE_PNG }, { "pdf", FIGURE_PDF }, { NULL, 0 } };
 static const cli_choice tensors[] = {
-    { "q", 1 << QK_TENSOR_Q }, { "k", 1 << QK_TENSOR_K }, { "v", 1 << QK_TENSOR_V }, { NULL, 0 },
+    { "q", 1 << QK_TENSOR_Q },
+    { "k", 1 << QK_TENSOR_K },
+    { "v", 1 << QK_TENSOR_V },
+    { NULL, 0 },
 };
 
+#define MATTERS .matters = true,
 #define FLAG(field) .kind = KIND_FLAG, .offset = offsetof(cli_options, field)
 #define TEXT(field) .kind = KIND_TEXT, .offset = offsetof(cli_options, field)
 #define LIST(field) .kind = KIND_LIST, .offset = offsetof(cli_options, field)
 #define BYTES(field) .kind = KIND_BYTES, .offset = offsetof(cli_options, field)
 #define COUNT(field, low, high) .kind = KIND_COUNT, .offset = offsetof(cli_options, field), .min = (low), .max = (high)
-#define NUMBER(field, low, high) .kind = KIND_NUMBER, .offset = offsetof(cli_options, field), .min = (low), .max = (high)
+#define NUMBER(field, low, high)                                                                                       \
+    .kind = KIND_NUMBER, .offset = offsetof(cli_options, field), .min = (low), .max = (high)
 #define CHOICE(field, rows) .kind = KIND_CHOICE, .offset = offsetof(cli_options, field), .choices = (rows)
 #define SET(field, rows) .kind = KIND_SET, .offset = offsetof(cli_options, field), .choices = (rows)
 
@@ -66,51 +78,71 @@ static const option_row table[N_OPTIONS] = {
     [OPTION_DRY_RUN] = { "dry-run", NULL, 0, FLAG(dry_run), .doc = "print what it would take and do no work" },
     [OPTION_QUIET] = { "quiet", NULL, 'q', FLAG(quiet), .doc = "no progress, no notes" },
     [OPTION_VERBOSE] = { "verbose", NULL, 'v', FLAG(verbose), .doc = "say more" },
-    [OPTION_CONTEXT] = { "context", "N", 'c', COUNT(context, 2, 1 << 30), .aliases = { "ctx-size" },
+    [OPTION_CONTEXT] = { "context", "N", 'c', MATTERS COUNT(context, 2, 1 << 30), .aliases = { "ctx-size" },
                          .doc = "cut documents to N tokens" },
-    [OPTION_NO_BOS] = { "no-bos", NULL, 0, FLAG(no_bos), .doc = "no beginning-of-sequence token" },
+    [OPTION_NO_BOS] = { "no-bos", NULL, 0, MATTERS FLAG(no_bos), .doc = "no beginning-of-sequence token" },
     [OPTION_THREADS] = { "threads", "N", 't', COUNT(threads, 1, 4096), .doc = "threads (as OpenMP says)" },
     [OPTION_MAX_MEM] = { "max-mem", "SIZE", 0, BYTES(max_mem), .doc = "work within SIZE bytes (8G, 512M), or exit 4" },
-    [OPTION_PRECISION] = { "precision", "P", 0, CHOICE(precision, precisions), .doc = "auto, f32 or bf16 (auto)" },
-    [OPTION_REFERENCE] = { "reference", NULL, 0, FLAG(reference), .doc = "the plain kernels instead of the fast ones" },
+    [OPTION_PRECISION] = { "precision", "P", 0, MATTERS CHOICE(precision, precisions),
+                           .doc = "auto, f32 or bf16 (auto)" },
+    [OPTION_REFERENCE] = { "reference", NULL, 0, MATTERS FLAG(reference),
+                           .doc = "the plain kernels instead of the fast ones" },
     [OPTION_CACHE_DIR] = { "cache-dir", "DIR", 0, TEXT(cache_dir),
                            .doc = "Hugging Face cache to find org/name in ($HF_HUB_CACHE, $HF_HOME/hub, ...)" },
-    [OPTION_TEXTS] = { "texts", "PATH", 0, LIST(texts), .doc = "documents: .txt, .jsonl or a folder; repeatable (built-in set)" },
-    [OPTION_SPLIT] = { "split", "STRING", 0, TEXT(split), .doc = "a .txt holds many documents with STRING between them" },
+    [OPTION_TEXTS] = { "texts", "PATH", 0, LIST(texts),
+                       .doc = "documents: .txt, .jsonl or a folder; repeatable (built-in set)" },
+    [OPTION_SPLIT] = { "split", "STRING", 0, TEXT(split),
+                       .doc = "a .txt holds many documents with STRING between them" },
     [OPTION_LIMIT] = { "limit", "N", 'L', COUNT(limit, 1, 0), .doc = "at most N documents" },
     [OPTION_CALIB] = { "calib", "PATH", 0, LIST(calib), .doc = "documents that the masks are found on; repeatable" },
     [OPTION_FILE] = { "file", "PATH", 'f', TEXT(file), .doc = "read the text from a file" },
     [OPTION_DECODE] = { "decode", "IDS", 0, TEXT(decode), .doc = "print the text of token ids such as 1,403,407" },
-    [OPTION_PROTOCOL] = { "protocol", "P", 0, CHOICE(protocol, protocols), .aliases = { "ppl-mode" },
+    [OPTION_PROTOCOL] = { "protocol", "P", 0, MATTERS CHOICE(protocol, protocols), .aliases = { "ppl-mode" },
                           .doc = "hf, strided or llama.cpp (hf)" },
-    [OPTION_STRIDE] = { "stride", "N", 0, COUNT(stride, 1, 1 << 30), .aliases = { "ppl-stride" },
+    [OPTION_STRIDE] = { "stride", "N", 0, MATTERS COUNT(stride, 1, 1 << 30), .aliases = { "ppl-stride" },
                         .doc = "strided: tokens that the window moves (half of -c)" },
     [OPTION_PER_TOKEN] = { "per-token", NULL, 0, FLAG(per_token), .doc = "the loss of every token too" },
-    [OPTION_HOOKS] = { "hooks", "LIST", 0, LIST(hooks), .doc = "sites such as 'blocks.*.attn.hook_q,rot_k6'; repeatable" },
-    [OPTION_TOLERANCE] = { "tolerance", "X", 0, NUMBER(tolerance, 0, 1e9), .doc = "largest relative error of a site (2e-5)" },
-    [OPTION_LAMBDA] = { "lambda", "X", 0, NUMBER(lambda, 1e-9, 1e9), .doc = "massive: norm above X times the mean (5)" },
-    [OPTION_CRITERION] = { "criterion", "C", 0, CHOICE(criterion, criteria),
+    [OPTION_HOOKS] = { "hooks", "LIST", 0, LIST(hooks),
+                       .doc = "sites such as 'blocks.*.attn.hook_q,rot_k6'; repeatable" },
+    [OPTION_TOLERANCE] = { "tolerance", "X", 0, NUMBER(tolerance, 0, 1e9),
+                           .doc = "largest relative error of a site (2e-5)" },
+    [OPTION_LAMBDA] = { "lambda", "X", 0, MATTERS NUMBER(lambda, 1e-9, 1e9),
+                        .doc = "massive: norm above X times the mean (5)" },
+    [OPTION_CRITERION] = { "criterion", "C", 0, MATTERS CHOICE(criterion, criteria),
                            .doc = "layer-mean (africa), head-mean or top-k (jin) (layer-mean)" },
-    [OPTION_SITE] = { "site", "S", 0, CHOICE(site, sites), .doc = "pre or post: before or after the rotation (pre)" },
-    [OPTION_PRESET] = { "preset", "NAME", 0, CHOICE(preset, presets), .aliases = { "compat" },
+    [OPTION_SITE] = { "site", "S", 0, MATTERS CHOICE(site, sites),
+                      .doc = "pre or post: before or after the rotation (pre)" },
+    [OPTION_PRESET] = { "preset", "NAME", 0, MATTERS CHOICE(preset, presets), .aliases = { "compat" },
                         .doc = "africa or jin: as the published experiment did it" },
     [OPTION_CAPTURED] = { "captured", "q=FILE", 0, LIST(captured),
                           .doc = "q, k or v captured elsewhere, .npy or FILE.safetensors[:TENSOR]; repeatable" },
-    [OPTION_OP] = { "op", "OP", 0, CHOICE(op, ops), .aliases = { "reset-type" }, .doc = "zero or mean: what replaces a dim (zero)" },
-    [OPTION_TENSORS] = { "tensors", "LIST", 0, SET(tensors, tensors), .doc = "which of q,k,v are edited (q,k)" },
-    [OPTION_LAYERS] = { "layers", "LIST", 0, TEXT(layers), .doc = "layers that are edited, such as 0-3,7 (all)" },
-    [OPTION_CONTROL] = { "control", "C", 0, CHOICE(control, controls),
+    [OPTION_OP] = { "op", "OP", 0, MATTERS CHOICE(op, ops), .aliases = { "reset-type" },
+                    .doc = "zero or mean: what replaces a dim (zero)" },
+    [OPTION_TENSORS] = { "tensors", "LIST", 0, MATTERS SET(tensors, tensors),
+                         .doc = "which of q,k,v are edited (q,k)" },
+    [OPTION_LAYERS] = { "layers", "LIST", 0, MATTERS TEXT(layers),
+                        .doc = "layers that are edited, such as 0-3,7 (all)" },
+    [OPTION_CONTROL] = { "control", "C", 0, MATTERS CHOICE(control, controls),
                          .doc = "random dims: excluding massive ones, uniform, or same-head (excluding)" },
-    [OPTION_SEEDS] = { "seeds", "N", 0, COUNT(seeds, 1, 10000), .doc = "how many random controls (10)" },
-    [OPTION_SEED] = { "seed", "N", 's', COUNT(seed, 0, 0), .doc = "seed of the first control (42)" },
-    [OPTION_TOP_K] = { "top-k", "K", 0, COUNT(top_k, 1, 1 << 20), .doc = "criterion top-k: dims a head (1)" },
-    [OPTION_BOOTSTRAP] = { "bootstrap", "N", 0, COUNT(bootstrap, 100, 10000000), .doc = "bootstrap draws (10000)" },
+    [OPTION_SEEDS] = { "seeds", "N", 0, MATTERS COUNT(seeds, 1, 10000), .doc = "how many random controls (10)" },
+    [OPTION_SEED] = { "seed", "N", 's', MATTERS COUNT(seed, 0, 1e18), .doc = "seed of the first control (42)" },
+    [OPTION_TOP_K] = { "top-k", "K", 0, MATTERS COUNT(top_k, 1, 1 << 20), .doc = "criterion top-k: dims a head (1)" },
+    [OPTION_BOOTSTRAP] = { "bootstrap", "N", 0, MATTERS COUNT(bootstrap, 100, 10000000),
+                           .doc = "bootstrap draws (10000)" },
 };
 
 static const cli_options defaults = {
-    .lambda = 5, .tolerance = 2e-5, .seeds = 10, .seed = 42, .top_k = 1, .bootstrap = 10000,
-    .tensors = 1 << QK_TENSOR_Q | 1 << QK_TENSOR_K, .precision = QK_PRECISION_AUTO,
-    .criterion = QK_CRITERION_LAYER_MEAN, .control = QK_CONTROL_EXCLUDING, .preset = QK_PRESET_NONE,
+    .lambda = 5,
+    .tolerance = 2e-5,
+    .seeds = 10,
+    .seed = 42,
+    .top_k = 1,
+    .bootstrap = 10000,
+    .tensors = 1 << QK_TENSOR_Q | 1 << QK_TENSOR_K,
+    .precision = QK_PRECISION_AUTO,
+    .criterion = QK_CRITERION_LAYER_MEAN,
+    .control = QK_CONTROL_EXCLUDING,
+    .preset = QK_PRESET_NONE,
 };
 
 /* ---- reading one value */
@@ -167,7 +199,8 @@ static qk_status set_option(cli_command *command, cli_option_id id, const char *
     case KIND_TEXT: *(const char **)field = text; return QK_OK;
     case KIND_LIST: return append(field, text, command, err);
     case KIND_COUNT:
-        return cli_parse_count(field, what, text, (uint64_t)row->min, row->max > 0 ? (uint64_t)row->max : UINT64_MAX, err);
+        return cli_parse_count(field, what, text, (uint64_t)row->min, row->max > 0 ? (uint64_t)row->max : UINT64_MAX,
+                               err);
     case KIND_NUMBER: return cli_parse_number(field, what, text, row->min, row->max, err);
     case KIND_BYTES: return cli_parse_bytes(field, what, text, err);
     case KIND_CHOICE: return choose(field, row->choices, what, text, err);
@@ -200,7 +233,8 @@ static void add_name(long_names *names, const char *name, int id)
 static void list_names(long_names *names, char *letters)
 {
     memset(names, 0, sizeof *names);
-    *letters++ = '-'; /* positional words come as value 1, in order: options may stand anywhere, POSIXLY_CORRECT or not */
+    *letters++ =
+        '-'; /* positional words come as value 1, in order: options may stand anywhere, POSIXLY_CORRECT or not */
     *letters++ = ':'; /* a missing value comes as ':' */
     for (int id = 1; id < N_OPTIONS; id++) {
         add_name(names, table[id].name, id);
@@ -253,11 +287,15 @@ qk_status cli_parse_options(cli_command *command, qk_error *err)
     while (!status) {
         int value = getopt_long(command->argc, command->argv, letters, names.rows, NULL);
         if (value == -1) break;
-        if (value == '?' || value == ':') status = bad_option(value, command->argv[optind - 1], &names, err);
-        else if (value == 1) status = append(&command->arguments, optarg, command, err);
-        else status = set_option(command, value >= FIRST_VALUE ? value - FIRST_VALUE : id_of_letter(value), optarg, err);
+        if (value == '?' || value == ':')
+            status = bad_option(value, command->argv[optind - 1], &names, err);
+        else if (value == 1)
+            status = append(&command->arguments, optarg, command, err);
+        else
+            status = set_option(command, value >= FIRST_VALUE ? value - FIRST_VALUE : id_of_letter(value), optarg, err);
     }
-    for (int i = optind; i < command->argc && !status; i++) status = append(&command->arguments, command->argv[i], command, err);
+    for (int i = optind; i < command->argc && !status; i++)
+        status = append(&command->arguments, command->argv[i], command, err);
     return status;
 }
 
@@ -281,7 +319,49 @@ qk_status cli_check_options(const cli_command *command, const cli_verb *const *v
     return QK_OK;
 }
 
+/* ---- settings */
+
+static json_t *set_json(const cli_choice *choices, int set)
+{
+    json_t *names = json_array();
+    for (const cli_choice *row = choices; row->name; row++)
+        if (set & row->value) json_array_append_new(names, json_string(row->name));
+    return names;
+}
+
+static json_t *value_json(const cli_options *options, cli_option_id id)
+{
+    const option_row *row = &table[id];
+    const void *field = (const char *)options + row->offset;
+    const char *text;
+    switch (row->kind) {
+    case KIND_FLAG: return json_boolean(*(const bool *)field);
+    case KIND_COUNT:
+    case KIND_BYTES: return json_integer((json_int_t) * (const uint64_t *)field);
+    case KIND_NUMBER: return json_real(*(const double *)field);
+    case KIND_CHOICE: return json_string(cli_choice_name(id, *(const int *)field));
+    case KIND_SET: return set_json(row->choices, *(const int *)field);
+    case KIND_TEXT: text = *(const char *const *)field; return text ? json_string(text) : json_null();
+    case KIND_LIST: break; /* paths: their contents are hashed instead */
+    }
+    return json_null();
+}
+
+json_t *cli_settings_json(const cli_command *command)
+{
+    json_t *settings = json_object();
+    for (const cli_option_id *o = command->verb->options; settings && *o != OPTION_END; o++) {
+        if (!table[*o].matters) continue;
+        if (json_object_set_new(settings, table[*o].name, value_json(&command->options, *o)) == 0) continue;
+        json_decref(settings);
+        return NULL;
+    }
+    return settings;
+}
+
 /* ---- words about options */
+
+const char *cli_option_name(cli_option_id option) { return table[option].name; }
 
 const char *cli_choice_name(cli_option_id option, int value)
 {
@@ -329,12 +409,15 @@ void cli_print_help(const cli_command *command, const cli_verb *verb, FILE *stre
     struct argp_option options[N_OPTIONS + 1] = { { 0 } };
     size_t n = 0;
     for (const cli_option_id *o = verb->options; *o != OPTION_END; o++)
-        options[n++] = (struct argp_option){ table[*o].name, table[*o].letter ? table[*o].letter : FIRST_VALUE + (int)*o,
-                                             table[*o].argument, 0, table[*o].doc, 0 };
+        options[n++] =
+            (struct argp_option){ table[*o].name,     table[*o].letter ? table[*o].letter : FIRST_VALUE + (int)*o,
+                                  table[*o].argument, 0,
+                                  table[*o].doc,      0 };
     options[n++] = (struct argp_option){ "help", 'h', NULL, 0, table[OPTION_HELP].doc, -1 };
     char *doc = NULL, *name = NULL;
     if (asprintf(&doc, "%s.%s%s\vExamples:\n%s", verb->line, verb->details ? "\n\n" : "",
-                 verb->details ? verb->details : "", verb->examples) < 0) doc = NULL;
+                 verb->details ? verb->details : "", verb->examples) < 0)
+        doc = NULL;
     if (asprintf(&name, "%s %s", command->program, verb->name) < 0) name = NULL;
     struct argp argp = { options, NULL, verb->arguments, doc };
     if (doc && name) argp_help(&argp, stream, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);

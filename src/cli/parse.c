@@ -13,7 +13,8 @@ qk_status cli_parse_count(uint64_t *out, const char *what, const char *text, uin
     bool number = *text != '\0', overflow = false;
     for (const char *p = text; *p && number; p++) {
         number = *p >= '0' && *p <= '9';
-        if (number) overflow |= __builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n);
+        if (number)
+            overflow |= __builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n);
     }
     if (!number) return qk_fail(err, QK_E_ARGUMENT, "%s: expected a whole number, found '%s'", what, text);
     if (!overflow && n >= min && n <= max) {
@@ -25,7 +26,7 @@ qk_status cli_parse_count(uint64_t *out, const char *what, const char *text, uin
     return qk_fail(err, QK_E_ARGUMENT, "%s: expected %ju to %ju, found %s", what, (uintmax_t)min, (uintmax_t)max, text);
 }
 
-/* A decimal number at the start of text: digits, one point, an exponent.  strtod alone would take "inf", "0x1p3", " 5". */
+/* A decimal number at the start of text: digits, one point, an exponent.  strtod alone takes "inf", "0x1p3", " 5". */
 static bool decimal(double *out, const char *text, char **end)
 {
     const char *p = text + (*text == '-' || *text == '+');
@@ -41,15 +42,22 @@ qk_status cli_parse_number(double *out, const char *what, const char *text, doub
     double x = 0;
     if (!decimal(&x, text, &end) || *end != '\0')
         return qk_fail(err, QK_E_ARGUMENT, "%s: expected a finite number, found '%s'", what, text);
-    if (!(x >= min && x <= max)) return qk_fail(err, QK_E_ARGUMENT, "%s: expected %g to %g, found %s", what, min, max, text);
+    if (!(x >= min && x <= max))
+        return qk_fail(err, QK_E_ARGUMENT, "%s: expected %g to %g, found %s", what, min, max, text);
     *out = x;
     return QK_OK;
 }
 
 qk_status cli_parse_bytes(uint64_t *out, const char *what, const char *text, qk_error *err)
 {
-    static const struct { char letter; double bytes; } units[] = {
-        { 'k', 0x1p10 }, { 'm', 0x1p20 }, { 'g', 0x1p30 }, { 't', 0x1p40 },
+    static const struct {
+        char letter;
+        double bytes;
+    } units[] = {
+        { 'k', 0x1p10 },
+        { 'm', 0x1p20 },
+        { 'g', 0x1p30 },
+        { 't', 0x1p40 },
     };
     char *end = NULL;
     double x = 0, unit = 1;
@@ -58,8 +66,10 @@ qk_status cli_parse_bytes(uint64_t *out, const char *what, const char *text, qk_
         if (tolower((unsigned char)*end) != units[i].letter) continue;
         unit = units[i].bytes;
         end++;
-        if (end[0] == 'i' && end[1] == 'B') end += 2;
-        else if (end[0] == 'B') end++;
+        if (end[0] == 'i' && end[1] == 'B')
+            end += 2;
+        else if (end[0] == 'B')
+            end++;
         break;
     }
     if (!good || *end != '\0' || x * unit < 1 || x * unit >= 0x1p63)

@@ -42,9 +42,21 @@ void cli_table_add(cli_table *table, const char *format, ...)
 
 void cli_table_add_number(cli_table *table, double x, int digits)
 {
-    if (isnan(x)) cli_table_add(table, "-");
-    else if (x != 0 && isfinite(x) && fabs(x) >= 1e9) cli_table_add(table, "%.*e", digits, x);
-    else cli_table_add(table, "%.*f", digits, x);
+    if (isnan(x))
+        cli_table_add(table, "-");
+    else if (x != 0 && isfinite(x) && fabs(x) >= 1e9)
+        cli_table_add(table, "%.*e", digits, x);
+    else
+        cli_table_add(table, "%.*f", digits, x);
+}
+
+void cli_table_add_interval(cli_table *table, const json_t *pair, int digits)
+{
+    const json_t *low = json_array_get(pair, 0), *high = json_array_get(pair, 1);
+    if (json_is_number(low) && json_is_number(high))
+        cli_table_add(table, "[%.*f, %.*f]", digits, json_number_value(low), digits, json_number_value(high));
+    else
+        cli_table_add(table, "-");
 }
 
 /* Characters, not bytes: what is printed is mostly narrow. */
@@ -57,11 +69,15 @@ static size_t width_of(const char *text)
 
 static void print_row(const cli_table *table, const char *const *cells, const size_t *widths, FILE *stream)
 {
-    for (size_t c = 0; c < table->n_columns; c++) {
+    size_t n = table->n_columns;
+    while (n > 1 && cells[n - 1][0] == '\0') n--; /* no blanks at the end of a line */
+    for (size_t c = 0; c < n; c++) {
         int padding = (int)(widths[c] - width_of(cells[c]));
-        bool last = c + 1 == table->n_columns;
-        if (table->alignment[c] == 'r') fprintf(stream, "%*s%s", padding, "", cells[c]);
-        else fprintf(stream, "%s%*s", cells[c], last ? 0 : padding, "");
+        bool last = c + 1 == n;
+        if (table->alignment[c] == 'r')
+            fprintf(stream, "%*s%s", padding, "", cells[c]);
+        else
+            fprintf(stream, "%s%*s", cells[c], last ? 0 : padding, "");
         fputs(last ? "\n" : "  ", stream);
     }
 }
@@ -77,8 +93,8 @@ qk_status cli_table_print(cli_table *table, FILE *stream, qk_error *err)
         size_t width = width_of(table->cells[i]);
         if (width > widths[i % n]) widths[i % n] = width;
     }
-    if (!status) print_row(table, table->heads, widths, stream);
-    for (size_t i = 0; i + n <= table->n_cells && !status; i += n)
+    if (!status && stream) print_row(table, table->heads, widths, stream);
+    for (size_t i = 0; i + n <= table->n_cells && !status && stream; i += n)
         print_row(table, (const char *const *)table->cells + i, widths, stream);
     for (size_t i = 0; i < table->n_cells; i++) free(table->cells[i]);
     free(table->cells);
@@ -107,4 +123,30 @@ const char *cli_human_count(char text[32], double n)
 {
     static const char *const units[] = { "", " K", " M", " G", " T", " P" };
     return scaled(text, n, 1000, units, sizeof units / sizeof *units);
+}
+
+double cli_number(const json_t *row, const char *key)
+{
+    const json_t *value = json_object_get(row, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+const char *cli_text(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text ? text : "";
+}
+
+const char *cli_model_name(const json_t *results, double index)
+{
+    return cli_text(json_array_get(json_object_get(results, "models"), index >= 0 ? (size_t)index : 0), "name");
+}
+
+qk_status cli_print_json(const json_t *object, qk_error *err)
+{
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    if (!text) return qk_out_of_memory(err, "results", 0);
+    puts(text);
+    free(text);
+    return QK_OK;
 }

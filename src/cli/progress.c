@@ -47,8 +47,10 @@ void cli_progress_start(cli_progress *progress, bool quiet)
 static const char *clock_text(char text[32], double seconds)
 {
     unsigned long s = seconds < 1e8 ? (unsigned long)(seconds + 0.5) : 99999999;
-    if (s >= 3600) snprintf(text, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
-    else snprintf(text, 32, "%lu:%02lu", s / 60, s % 60);
+    if (s >= 3600)
+        snprintf(text, 32, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, 32, "%lu:%02lu", s / 60, s % 60);
     return text;
 }
 
@@ -67,9 +69,11 @@ static void draw_bar(cli_progress *progress, double share, const char *tail)
     memset(bar, '#', (size_t)cells);
     bar[BAR_CELLS] = '\0';
     int room = terminal_columns() - 1 - BAR_CELLS - 4 - (int)strlen(tail);
-    if (room < 8) fprintf(stderr, "\r\033[K%3.0f %%", 100 * share);
-    else fprintf(stderr, "\r\033[K%.*s [%s%s%s] %s", room, progress->phase, progress->colour ? "\033[36m" : "", bar,
-                 progress->colour ? "\033[0m" : "", tail);
+    if (room < 8)
+        fprintf(stderr, "\r\033[K%3.0f %%", 100 * share);
+    else
+        fprintf(stderr, "\r\033[K%.*s [%s%s%s] %s", room, progress->phase, progress->colour ? "\033[36m" : "", bar,
+                progress->colour ? "\033[0m" : "", tail);
     fflush(stderr);
     progress->drawn = true;
 }
@@ -80,11 +84,12 @@ static bool tick(void *user, const char *phase, double done, double total)
     if (stop_asked) return false;
     if (progress->quiet) return true;
     double now = cli_seconds();
-    if (strncmp(progress->phase, phase, sizeof progress->phase - 1) != 0) {
+    if (done < progress->done || strncmp(progress->phase, phase, sizeof progress->phase - 1) != 0) {
         snprintf(progress->phase, sizeof progress->phase, "%s", phase);
         progress->started = now;
         if (progress->shown <= 0) progress->shown = now;
     }
+    progress->done = done;
     if (now - progress->shown < (progress->terminal ? bar_every : line_every)) return true;
     progress->shown = now;
     double elapsed = now - progress->started, share = total > 0 ? done / total : 0;
@@ -93,9 +98,12 @@ static bool tick(void *user, const char *phase, double done, double total)
     if (share > 0 && elapsed > 0)
         snprintf(tail, sizeof tail, "%3.0f %%  %s/s  %s left", 100 * share, cli_human_count(rate, done / elapsed),
                  clock_text(left, elapsed * (1 - share) / share));
-    else snprintf(tail, sizeof tail, "%3.0f %%", 100 * share);
-    if (progress->terminal) draw_bar(progress, share, tail);
-    else fprintf(stderr, "%s: %s\n", progress->phase, tail);
+    else
+        snprintf(tail, sizeof tail, "%3.0f %%", 100 * share);
+    if (progress->terminal)
+        draw_bar(progress, share, tail);
+    else
+        fprintf(stderr, "%s: %s\n", progress->phase, tail);
     return true;
 }
 

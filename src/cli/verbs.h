@@ -1,7 +1,10 @@
-/* verbs.h - every verb, one a file or a pair of kin in one. */
+/* verbs.h - every verb; one a file, or two kin in one. */
 #ifndef QK_CLI_VERBS_H
 #define QK_CLI_VERBS_H
 
 #include "cli/cli.h"
+
+extern const cli_verb verb_info, verb_hooks, verb_tokenize, verb_ppl, verb_capture, verb_verify, verb_massive,
+    verb_disrupt, verb_report;
 
 #endif
