@@ -140,10 +140,11 @@ static void find_classes(qk_pass *pass)
     size_t n = pass->spec->n_conditions;
     for (int stage = 0; stage <= pass->config->n_layers; stage++) {
         size_t *now = pass->standing + (size_t)stage * n;
+        const size_t *before = stage ? now - n : now;
         for (size_t c = pass->group.condition0; c < pass->group.condition1; c++) {
             now[c] = c;
             for (size_t other = pass->group.condition0; other < c; other++) {
-                bool together = stage == 0 || now[other - n] == now[c - n];
+                bool together = stage == 0 || before[other] == before[c];
                 if (now[other] != other || !together || !same_edits(pass, other, c, stage)) continue;
                 now[c] = other;
                 break;

@@ -54,7 +54,7 @@ static void read_journal(qk_measured *m, const qk_run *run, size_t model)
         for (size_t d = 0; d < m->n_documents; d++) {
             size_t at = a * m->n_documents + d;
             json_t *unit = qk_run_get(run, model, arm->name, d);
-            qk_receipt *receipts = m->receipts[a] + d * arm->n_edits;
+            qk_receipt *receipts = arm->n_edits ? m->receipts[a] + d * arm->n_edits : NULL;
             m->done[at] = unit && read_unit(&m->nll[at], receipts, unit, (size_t)m->n_tokens[d], arm->n_edits);
             json_decref(unit);
         }
