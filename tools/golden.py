@@ -56,7 +56,8 @@ def attend_with_projection_norm(self, hidden_states, position_embeddings=None, a
     q, k, v = (x.view(n_batch, n_tokens, -1, self.head_dim).transpose(1, 2) for x in (q, k, v))
     q, k = apply_rotary_pos_emb(q, k, *position_embeddings)
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-    z, pattern = attend(self, q, k, v, attention_mask, scaling=self.scaling, dropout=0.0)
+    z, pattern = attend(self, q, k, v, attention_mask, scaling=self.scaling, dropout=0.0,
+                        sliding_window=getattr(self, "sliding_window", None))
     return self.o_proj(z.reshape(n_batch, n_tokens, -1)), pattern
 
 
