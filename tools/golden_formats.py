@@ -64,9 +64,9 @@ def read_folder(name):
     return config, {k: v.float().numpy() for k, v in tensors.items()}
 
 
-def llama3_divisors(rope, head_dim):
+def llama3_divisors(rope, theta, head_dim):
     """What divides each pair's frequency: 1 above the band, the factor below, in between a smooth way over."""
-    wavelength = 2 * np.pi * rope["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim)
+    wavelength = 2 * np.pi * theta ** (np.arange(0, head_dim, 2) / head_dim)
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
     smooth = (rope["original_max_position_embeddings"] / wavelength - low) / (high - low)
     smooth = smooth.clip(0, 1)
@@ -76,7 +76,7 @@ def llama3_divisors(rope, head_dim):
 def add_rope_scaling(writer, config, rope, head_dim):
     scaling = rope if "rope_type" in rope else rope.get("rope_scaling") or {}
     if scaling.get("rope_type") == "llama3":
-        writer.add_tensor("rope_freqs.weight", llama3_divisors(scaling, head_dim))
+        writer.add_tensor("rope_freqs.weight", llama3_divisors(scaling, rope["rope_theta"], head_dim))
     if scaling.get("rope_type") == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(scaling["factor"])
