@@ -104,8 +104,7 @@ static void test_tokenize(void **state)
     json_t *with = ids_of(text, "-q"), *without = ids_of(text, "--no-bos"), *id;
     size_t i;
     assert_int_equal(json_array_size(with), json_array_size(without) + 1);
-    json_array_foreach(without, i, id)
-    {
+    json_array_foreach(without, i, id) {
         assert_true(json_equal(id, json_array_get(with, i + 1)));
         sprintf(list + strlen(list), "%s%d", i ? "," : "", (int)json_integer_value(id));
     }
@@ -133,6 +132,36 @@ static void truncate_to(const char *from, const char *to, size_t n_bytes)
     assert_true(map.size > n_bytes);
     assert_ok(qk_write_file(to, map.data, n_bytes, err));
     qk_map_close(&map);
+}
+
+/* org/name[@revision] is looked up as the Hugging Face libraries do; a path that exists wins. */
+static void test_cache(void **state)
+{
+    static const char *const snapshot = "cache/hub/models--org--name/snapshots/0123abcd";
+    char target[8300];
+    (void)state;
+    assert_ok(qk_make_folders(work_path(snapshot), err));
+    assert_ok(qk_make_folders(work_path("cache/hub/models--org--name/refs"), err));
+    assert_ok(qk_write_file(work_path("cache/hub/models--org--name/refs/main"), "0123abcd", 8, err));
+    static const char *const files[] = { "config.json", "model.safetensors" };
+    for (size_t i = 0; i < 2; i++) {
+        char source[64], *link = qk_path_join(work_path(snapshot), files[i]);
+        snprintf(source, sizeof source, "golden/gqa/%s", files[i]);
+        assert_non_null(realpath(data_path(source), target));
+        assert_int_equal(symlink(target, link), 0);
+        free(link);
+    }
+    assert_succeeds(run_program("info", "org/name", "--cache-dir", work_path("cache/hub")), "name: llama", "");
+    assert_succeeds(run_program("info", "org/name@0123abcd", "--cache-dir", work_path("cache/hub")), ": llama", "");
+    assert_rejected(run_program("info", "org/name@other", "--cache-dir", work_path("cache/hub")), 1, "other");
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("HUGGINGFACE_HUB_CACHE");
+    assert_int_equal(setenv("HF_HOME", work_path("cache"), 1), 0);
+    assert_succeeds(run_program("info", "org/name"), "name: llama", "");
+    assert_int_equal(setenv("HF_HUB_CACHE", work_path("nothing"), 1), 0); /* goes first */
+    assert_rejected(run_program("info", "org/name"), 1, "org/name");
+    unsetenv("HF_HUB_CACHE");
+    unsetenv("HF_HOME");
 }
 
 static void test_bad_models(void **state)
@@ -167,8 +196,7 @@ static void test_ppl(void **state)
            *row, *x;
     double nll = 0, tokens = 0, token_nll = 0;
     size_t i, j;
-    json_array_foreach(json_object_get(all, "documents"), i, row)
-    {
+    json_array_foreach(json_object_get(all, "documents"), i, row) {
         nll += number(row, "nll");
         tokens += number(row, "tokens");
         assert_int_equal(json_array_size(json_object_get(row, "token_nll")), (size_t)number(row, "tokens"));
@@ -317,6 +345,9 @@ static void test_disrupt(void **state)
     assert_rejected(run_program("disrupt", demo(), "--layers", "3-1", "--no-run"), 2, "--layers");
     assert_rejected(run_program("disrupt", demo(), "--max-mem", "1K", "--no-run"), 4, "needs at least");
     assert_succeeds(run_program("disrupt", demo(), "--dry-run"), "conditions", "no work was done");
+    json_t *plan = json_of(run_program("disrupt", demo(), "--dry-run", "--json", "--seeds", "3"));
+    assert_int_equal((int)number(json_array_get(json_object_get(plan, "plan"), 0), "conditions"), 5);
+    json_decref(plan);
 }
 
 static void test_presets(void **state)
@@ -390,10 +421,19 @@ static void test_interrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),       cmocka_unit_test(test_hooks),   cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_bad_models), cmocka_unit_test(test_ppl),     cmocka_unit_test(test_verify),
-        cmocka_unit_test(test_capture),    cmocka_unit_test(test_massive), cmocka_unit_test(test_manifest),
-        cmocka_unit_test(test_disrupt),    cmocka_unit_test(test_presets), cmocka_unit_test(test_report_of_nothing),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_bad_models),
+        cmocka_unit_test(test_ppl),
+        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_massive),
+        cmocka_unit_test(test_manifest),
+        cmocka_unit_test(test_disrupt),
+        cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_report_of_nothing),
         cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, make_demo, remove_work_folder);

@@ -2,7 +2,8 @@
  * environment or catches signals.
  *
  *   main.c      verb table, help, exit codes            load.c     models and documents that a verb was given
- *   options.c   one table of options for all verbs      plan.c     what a study would take
+ *   option_table.c  one table of options for all verbs  plan.c     what a study would take
+ *   options.c   argv read by that table                 help.c     the table printed
  *   parse.c     numbers, sizes, lists: strict           run.c      the run folder around a study
  *   progress.c  bar, plain lines, SIGINT                manifest.c manifest.json
  *   print.c     tables on stdout                        and one file a verb
@@ -157,6 +158,7 @@ qk_compute cli_compute(cli_command *command, const cli_models *models, size_t us
 /* What a pass over these sequences would take.  Conditions are taken to differ from the first layer on. */
 qk_status cli_plan(qk_plan *plan, const qk_model *model, const qk_sequence *sequences, size_t n_sequences,
                    size_t n_conditions, bool scored, const qk_compute *compute, qk_error *err);
+json_t *cli_plan_json(const qk_plan *plan); /* tokens, sweeps, weight_bytes, ..., flops */
 /* --dry-run: print what one pass a model over the documents under `n_conditions` takes; QK_E_BUDGET over --max-mem.
  * Without `scored` no logits are made. */
 qk_status cli_print_plan(cli_command *command, const cli_models *models, qk_documents *documents, size_t n_conditions,
@@ -183,7 +185,7 @@ qk_status cli_run_open(cli_run *run, cli_command *command, const cli_models *mod
                        size_t n_sets, qk_error *err);
 /* Write results.json, manifest.json, figures and report; then `print` the tables, or the whole object with --json. */
 qk_status cli_run_finish(cli_run *run, cli_command *command, const json_t *results,
-                         qk_status (*print)(const json_t *results, qk_error *err), qk_error *err);
+                         qk_status (*print)(const json_t *results, bool verbose, qk_error *err), qk_error *err);
 /* Free; adds to the message of an interrupted study how to go on.  Returns `status`. */
 qk_status cli_run_close(cli_run *run, qk_status status, qk_error *err);
 

@@ -18,8 +18,7 @@ static qk_status print_summary(const json_t *results, qk_error *err)
     size_t i;
     json_t *row;
     cli_table_start(&table, heads, "llrrrrr");
-    json_array_foreach(json_object_get(results, "summary"), i, row)
-    {
+    json_array_foreach(json_object_get(results, "summary"), i, row) {
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
         cli_table_add(&table, "%s", cli_text(row, "condition"));
         cli_table_add_number(&table, cli_number(row, "nll_per_token"), 5);
@@ -50,8 +49,7 @@ static qk_status print_tests(const json_t *results, qk_error *err)
     if (json_array_size(json_object_get(results, "tests")) == 0) return QK_OK;
     putchar('\n');
     cli_table_start(&table, heads, "lllrrrrl");
-    json_array_foreach(json_object_get(results, "tests"), i, row)
-    {
+    json_array_foreach(json_object_get(results, "tests"), i, row) {
         const char *refused = cli_text(row, "refused");
         add_models(&table, results, row);
         cli_table_add(&table, "%s", cli_text(row, "comparison"));
@@ -81,8 +79,7 @@ static qk_status print_naive(const json_t *results, qk_error *err)
     if (!json_is_object(naive)) return QK_OK;
     puts("\nas published (not sound: see the labels in the report)");
     cli_table_start(&table, heads, "lrrrrrrrr");
-    json_array_foreach(json_object_get(naive, "by_model"), i, row)
-    {
+    json_array_foreach(json_object_get(naive, "by_model"), i, row) {
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
         for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
             cli_table_add_number(&table, cli_number(row, fields[f]), 2);
@@ -93,9 +90,32 @@ static qk_status print_naive(const json_t *results, qk_error *err)
     return status;
 }
 
-static qk_status print_tables(const json_t *results, qk_error *err)
+/* -v: in which kind of text it hurts. */
+static qk_status print_categories(const json_t *results, qk_error *err)
+{
+    static const char *const heads[] = { "model", "condition", "category", "documents", "delta", "95 %", "increase %" };
+    cli_table table;
+    size_t i, j;
+    json_t *row, *category;
+    putchar('\n');
+    cli_table_start(&table, heads, "lllrrrr");
+    json_array_foreach(json_object_get(results, "summary"), i, row)
+        json_array_foreach(json_object_get(row, "by_category"), j, category) {
+            cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
+            cli_table_add(&table, "%s", cli_text(row, "condition"));
+            cli_table_add(&table, "%s", cli_text(category, "category"));
+            cli_table_add_number(&table, cli_number(category, "documents"), 0);
+            cli_table_add_number(&table, cli_number(category, "delta_nll"), 5);
+            cli_table_add_interval(&table, json_object_get(category, "ci95"), 5);
+            cli_table_add_number(&table, cli_number(category, "ppl_increase_pct"), 2);
+        }
+    return cli_table_print(&table, stdout, err);
+}
+
+static qk_status print_tables(const json_t *results, bool verbose, qk_error *err)
 {
     qk_status status = print_summary(results, err);
+    if (!status && verbose) status = print_categories(results, err);
     if (!status) status = print_tests(results, err);
     return status ? status : print_naive(results, err);
 }

@@ -68,10 +68,7 @@ static qk_status plan_json(json_t **out, const qk_model *model, const qk_compute
     status = cli_plan(&plan, model, &sequence, 1, 1, true, compute, err);
     free(tokens);
     if (status) return status;
-    *out = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "tokens", (json_int_t)sequence.n_tokens, "sweeps",
-                     (json_int_t)plan.n_groups, "weight_bytes", (json_int_t)plan.weight_bytes, "layer_bytes",
-                     (json_int_t)plan.layer_bytes, "stream_bytes", (json_int_t)plan.stream_bytes, "scratch_bytes",
-                     (json_int_t)plan.scratch_bytes, "total_bytes", (json_int_t)plan.total_bytes, "flops", plan.flops);
+    *out = cli_plan_json(&plan);
     return *out ? QK_OK : qk_out_of_memory(err, "plan", sizeof plan);
 }
 
@@ -91,8 +88,7 @@ static json_t *model_json(const cli_models *models, const qk_compute *compute)
         return NULL;
     }
     qk_rope_frequencies(inv_freq, &attention_factor, c, compute->max_tokens);
-    json_array_foreach(json_object_get(row, "pairs"), i, pair)
-    {
+    json_array_foreach(json_object_get(row, "pairs"), i, pair) {
         json_object_set_new(pair, "dims", json_pack("[I,I]", (json_int_t)i, (json_int_t)(i + n_pairs)));
         json_object_set_new(pair, "inv_freq", json_real((double)inv_freq[i]));
     }
@@ -151,8 +147,7 @@ static qk_status print_tensors(const json_t *row, bool all, qk_error *err)
     char bytes[32];
     putchar('\n');
     cli_table_start(&table, all ? all_heads : heads, all ? "lllr" : "lrr");
-    json_array_foreach(json_object_get(row, all ? "tensors" : "dtypes"), i, item)
-    {
+    json_array_foreach(json_object_get(row, all ? "tensors" : "dtypes"), i, item) {
         if (all) {
             char *shape = json_dumps(json_object_get(item, "shape"), JSON_COMPACT);
             cli_table_add(&table, "%s", cli_text(item, "name"));
@@ -180,8 +175,7 @@ static qk_status print_rotation(const json_t *row, const qk_config *c, qk_error 
     }
     putchar('\n');
     cli_table_start(&table, heads, "rrrrrl");
-    json_array_foreach(json_object_get(row, "pairs"), i, pair)
-    {
+    json_array_foreach(json_object_get(row, "pairs"), i, pair) {
         bool slow = json_is_true(json_object_get(pair, "slow"));
         cli_table_add(&table, "%zu", i);
         cli_table_add(&table, "%zu, %zu", i, i + (size_t)c->head_dim / 2);

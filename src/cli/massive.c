@@ -17,8 +17,7 @@ static qk_status print_summary(const json_t *results, qk_error *err)
     size_t i;
     json_t *row;
     cli_table_start(&table, heads, "llrrrrrrrrr");
-    json_array_foreach(json_object_get(results, "summary"), i, row)
-    {
+    json_array_foreach(json_object_get(results, "summary"), i, row) {
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
         cli_table_add(&table, "%s", cli_text(row, "tensor"));
         cli_table_add_number(&table, cli_number(row, "total_mean"), 1);
@@ -44,8 +43,7 @@ static qk_status print_change(const json_t *results, qk_error *err)
     if (json_array_size(rows) == 0) return QK_OK;
     putchar('\n');
     cli_table_start(&table, heads, "lllrrrll");
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach(rows, i, row) {
         const json_t *test = json_object_get(row, "test");
         const char *refused = cli_text(test, "refused");
         cli_table_add(&table, "%s", cli_model_name(results, 0));
@@ -60,10 +58,32 @@ static qk_status print_change(const json_t *results, qk_error *err)
     return cli_table_print(&table, stdout, err);
 }
 
-static qk_status print_tables(const json_t *results, qk_error *err)
+/* -v: where in the model they are. */
+static qk_status print_layers(const json_t *results, qk_error *err)
+{
+    static const char *const heads[] = { "model", "tensor", "layer", "massive", "+-sd", "max/mean" };
+    cli_table table;
+    size_t i, j;
+    json_t *row, *layer;
+    putchar('\n');
+    cli_table_start(&table, heads, "llrrrr");
+    json_array_foreach(json_object_get(results, "summary"), i, row)
+        json_array_foreach(json_object_get(row, "by_layer"), j, layer) {
+            cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
+            cli_table_add(&table, "%s", cli_text(row, "tensor"));
+            cli_table_add_number(&table, cli_number(layer, "layer"), 0);
+            cli_table_add_number(&table, cli_number(layer, "mean"), 1);
+            cli_table_add_number(&table, cli_number(layer, "std"), 2);
+            cli_table_add_number(&table, cli_number(layer, "max_over_mean"), 2);
+        }
+    return cli_table_print(&table, stdout, err);
+}
+
+static qk_status print_tables(const json_t *results, bool verbose, qk_error *err)
 {
     qk_status status = print_summary(results, err);
-    return status ? status : print_change(results, err);
+    if (!status) status = print_change(results, err);
+    return status || !verbose ? status : print_layers(results, err);
 }
 
 /* ---- the two ways to run it */

@@ -66,38 +66,53 @@ static qk_status plan_documents(qk_plan *plan, const qk_named_model *model, qk_d
     return status;
 }
 
-static void add_bytes(cli_table *table, uint64_t n_bytes)
+json_t *cli_plan_json(const qk_plan *plan)
 {
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "tokens", (json_int_t)plan->n_rows, "sweeps",
+                     (json_int_t)plan->n_groups, "weight_bytes", (json_int_t)plan->weight_bytes, "layer_bytes",
+                     (json_int_t)plan->layer_bytes, "stream_bytes", (json_int_t)plan->stream_bytes, "scratch_bytes",
+                     (json_int_t)plan->scratch_bytes, "total_bytes", (json_int_t)plan->total_bytes, "flops",
+                     plan->flops);
+}
+
+static qk_status print_rows(const json_t *rows, qk_error *err)
+{
+    static const char *const heads[] = { "model",     "documents", "conditions", "tokens",    "sweeps", "weights",
+                                         "one layer", "streams",   "scratch",    "allocated", "FLOP" };
+    static const char *const bytes[] = { "weight_bytes", "layer_bytes", "stream_bytes", "scratch_bytes",
+                                         "total_bytes" };
+    cli_table table;
     char text[32];
-    cli_table_add(table, "%s", cli_human_bytes(text, (double)n_bytes));
+    size_t i;
+    json_t *row;
+    cli_table_start(&table, heads, "lrrrrrrrrrr");
+    json_array_foreach(rows, i, row) {
+        cli_table_add(&table, "%s", cli_text(row, "name"));
+        for (size_t h = 1; h < 5; h++) cli_table_add_number(&table, cli_number(row, heads[h]), 0);
+        for (size_t b = 0; b < sizeof bytes / sizeof *bytes; b++)
+            cli_table_add(&table, "%s", cli_human_bytes(text, cli_number(row, bytes[b])));
+        cli_table_add(&table, "%s", cli_human_count(text, cli_number(row, "flops")));
+    }
+    return cli_table_print(&table, stdout, err);
 }
 
 qk_status cli_print_plan(cli_command *command, const cli_models *models, qk_documents *documents, size_t n_conditions,
                          bool scored, const qk_compute *compute, qk_error *err)
 {
-    static const char *const heads[] = { "model",     "documents", "conditions", "tokens",    "sweeps", "weights",
-                                         "one layer", "streams",   "scratch",    "allocated", "FLOP" };
-    cli_table table;
     qk_status status = QK_OK;
-    cli_table_start(&table, heads, "lrrrrrrrrrr");
+    json_t *plan_of_all = json_pack("{s:[]}", "plan"), *rows = json_object_get(plan_of_all, "plan");
     for (size_t i = 0; i < models->n && !status; i++) {
         qk_plan plan;
-        char text[32];
         status = plan_documents(&plan, &models->items[i], documents, n_conditions, scored, compute, err);
         if (status) break;
-        cli_table_add(&table, "%s", models->items[i].name);
-        cli_table_add(&table, "%zu", documents->n);
-        cli_table_add(&table, "%zu", n_conditions);
-        cli_table_add(&table, "%zu", plan.n_rows);
-        cli_table_add(&table, "%zu", plan.n_groups);
-        add_bytes(&table, plan.weight_bytes);
-        add_bytes(&table, plan.layer_bytes);
-        add_bytes(&table, plan.stream_bytes);
-        add_bytes(&table, plan.scratch_bytes);
-        add_bytes(&table, plan.total_bytes);
-        cli_table_add(&table, "%s", cli_human_count(text, plan.flops));
+        json_t *row = cli_plan_json(&plan);
+        json_object_update_new(row, json_pack("{s:o,s:I,s:I}", "name", qk_json_text(models->items[i].name), "documents",
+                                              (json_int_t)documents->n, "conditions", (json_int_t)n_conditions));
+        if (json_array_append_new(rows, row)) status = qk_out_of_memory(err, "plan", sizeof plan);
     }
-    qk_status printed = cli_table_print(&table, status ? NULL : stdout, err);
-    if (!status && !printed) cli_say(command, "dry run: no work was done");
-    return status ? status : printed;
+    cli_progress_clear(&command->progress);
+    if (!status) status = command->options.json ? cli_print_json(plan_of_all, err) : print_rows(rows, err);
+    if (!status) cli_say(command, "dry run: no work was done");
+    json_decref(plan_of_all);
+    return status;
 }

@@ -116,11 +116,12 @@ static qk_status write_run(cli_run *run, cli_command *command, const json_t *res
 }
 
 qk_status cli_run_finish(cli_run *run, cli_command *command, const json_t *results,
-                         qk_status (*print)(const json_t *results, qk_error *err), qk_error *err)
+                         qk_status (*print)(const json_t *results, bool verbose, qk_error *err), qk_error *err)
 {
     qk_status status = run->run ? write_run(run, command, results, err) : QK_OK;
     cli_progress_clear(&command->progress);
-    if (!status) status = command->options.json ? cli_print_json(results, err) : print(results, err);
+    if (!status)
+        status = command->options.json ? cli_print_json(results, err) : print(results, command->options.verbose, err);
     if (status) return status;
     fflush(stdout); /* on a terminal the table stands before the notes */
     say_warnings(command, results);

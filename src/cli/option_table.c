@@ -1,0 +1,126 @@
+/* option_table.c - the table of options.  An option means the same in every verb; each verb lists which it takes. */
+#include "cli/option_table.h"
+
+static const cli_choice precisions[] = {
+    { "auto", QK_PRECISION_AUTO },
+    { "f32", QK_PRECISION_F32 },
+    { "bf16", QK_PRECISION_BF16 },
+    { NULL, 0 },
+};
+static const cli_choice criteria[] = {
+    { "layer-mean", QK_CRITERION_LAYER_MEAN }, { "head-mean", QK_CRITERION_HEAD_MEAN }, { "top-k", QK_CRITERION_TOP_K },
+    { "africa", QK_CRITERION_LAYER_MEAN },     { "jin", QK_CRITERION_TOP_K },           { NULL, 0 },
+};
+static const cli_choice sites[] = { { "pre", SITE_PRE }, { "post", SITE_POST }, { NULL, 0 } };
+static const cli_choice presets[] = { { "africa", QK_PRESET_AFRICA }, { "jin", QK_PRESET_JIN }, { NULL, 0 } };
+static const cli_choice protocols[] = {
+    { "hf", QK_PPL_HF },
+    { "strided", QK_PPL_STRIDED },
+    { "llama.cpp", QK_PPL_LLAMA_CPP },
+    { NULL, 0 },
+};
+static const cli_choice ops[] = {
+    { "zero", OP_ZERO }, { "mean", OP_MEAN }, { "set_zero", OP_ZERO }, { "set_mean", OP_MEAN }, { NULL, 0 },
+};
+static const cli_choice controls[] = {
+    { "excluding", QK_CONTROL_EXCLUDING },
+    { "uniform", QK_CONTROL_UNIFORM },
+    { "same-head", QK_CONTROL_SAME_HEAD },
+    { NULL, 0 },
+};
+static const cli_choice figure_formats[] = { { "png", FIGURE_PNG }, { "pdf", FIGURE_PDF }, { NULL, 0 } };
+static const cli_choice tensors[] = {
+    { "q", 1 << QK_TENSOR_Q },
+    { "k", 1 << QK_TENSOR_K },
+    { "v", 1 << QK_TENSOR_V },
+    { NULL, 0 },
+};
+
+#define MATTERS .matters = true,
+#define FLAG(field) .kind = KIND_FLAG, .offset = offsetof(cli_options, field)
+#define TEXT(field) .kind = KIND_TEXT, .offset = offsetof(cli_options, field)
+#define LIST(field) .kind = KIND_LIST, .offset = offsetof(cli_options, field)
+#define BYTES(field) .kind = KIND_BYTES, .offset = offsetof(cli_options, field)
+#define COUNT(field, low, high) .kind = KIND_COUNT, .offset = offsetof(cli_options, field), .min = (low), .max = (high)
+#define NUMBER(field, low, high)                                                                                       \
+    .kind = KIND_NUMBER, .offset = offsetof(cli_options, field), .min = (low), .max = (high)
+#define CHOICE(field, rows) .kind = KIND_CHOICE, .offset = offsetof(cli_options, field), .choices = (rows)
+#define SET(field, rows) .kind = KIND_SET, .offset = offsetof(cli_options, field), .choices = (rows)
+
+const cli_option_row cli_option_table[N_OPTIONS] = {
+    [OPTION_HELP] = { "help", NULL, 'h', GROUP_TALK, FLAG(help), .doc = "print this help" },
+    [OPTION_VERSION] = { "version", NULL, 'V', GROUP_TALK, FLAG(version), .doc = "print the version" },
+    [OPTION_OUTPUT] = { "output", "PATH", 'o', GROUP_RESULT, TEXT(output),
+                        .doc = "where the result goes (a study: its run folder)" },
+    [OPTION_JSON] = { "json", NULL, 0, GROUP_RESULT, FLAG(json),
+                      .doc = "print the results object on stdout and nothing else there" },
+    [OPTION_NO_RUN] = { "no-run", NULL, 0, GROUP_RESULT, FLAG(no_run), .doc = "leave no run folder" },
+    [OPTION_FIGURES] = { "figures", "LIST", 0, GROUP_RESULT, SET(figures, figure_formats),
+                         .doc = "png,pdf: beside the SVG figures" },
+    [OPTION_RESUME] = { "resume", NULL, 0, GROUP_RESULT, FLAG(resume),
+                        .doc = "continue the interrupted run in the folder of -o" },
+    [OPTION_DRY_RUN] = { "dry-run", NULL, 0, GROUP_RESULT, FLAG(dry_run),
+                         .doc = "print what it would take and do no work" },
+    [OPTION_QUIET] = { "quiet", NULL, 'q', GROUP_TALK, FLAG(quiet), .doc = "no progress, no notes" },
+    [OPTION_VERBOSE] = { "verbose", NULL, 'v', GROUP_TALK, FLAG(verbose), .doc = "say more" },
+    [OPTION_CONTEXT] = { "context", "N", 'c', GROUP_DOCUMENTS, MATTERS COUNT(context, 2, 1 << 30),
+                         .aliases = { "ctx-size" },
+                         .doc = "cut documents to N tokens (the trained context; massive, disrupt: at most 512)" },
+    [OPTION_NO_BOS] = { "no-bos", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(no_bos),
+                        .doc = "no beginning-of-sequence token" },
+    [OPTION_THREADS] = { "threads", "N", 't', GROUP_COMPUTE, COUNT(threads, 1, 4096),
+                         .doc = "threads (as OpenMP says)" },
+    [OPTION_MAX_MEM] = { "max-mem", "SIZE", 0, GROUP_COMPUTE, BYTES(max_mem),
+                         .doc = "work within SIZE bytes (8G, 512M), or exit 4" },
+    [OPTION_PRECISION] = { "precision", "P", 0, GROUP_COMPUTE, MATTERS CHOICE(precision, precisions),
+                           .doc = "auto, f32 or bf16 (auto)" },
+    [OPTION_REFERENCE] = { "reference", NULL, 0, GROUP_COMPUTE, MATTERS FLAG(reference),
+                           .doc = "the plain kernels instead of the fast ones" },
+    [OPTION_CACHE_DIR] = { "cache-dir", "DIR", 0, GROUP_COMPUTE, TEXT(cache_dir),
+                           .doc = "Hugging Face cache to find org/name in ($HF_HUB_CACHE, $HF_HOME/hub, ...)" },
+    [OPTION_TEXTS] = { "texts", "PATH", 0, GROUP_DOCUMENTS, LIST(texts),
+                       .doc = "documents: .txt, .jsonl or a folder; repeatable (built-in set)" },
+    [OPTION_SPLIT] = { "split", "STRING", 0, GROUP_DOCUMENTS, TEXT(split),
+                       .doc = "a .txt holds many documents with STRING between them" },
+    [OPTION_LIMIT] = { "limit", "N", 'L', GROUP_DOCUMENTS, COUNT(limit, 1, 0), .doc = "at most N documents" },
+    [OPTION_CALIB] = { "calib", "PATH", 0, GROUP_DOCUMENTS, LIST(calib),
+                       .doc = "documents that the masks are found on; repeatable" },
+    [OPTION_FILE] = { "file", "PATH", 'f', GROUP_DOCUMENTS, TEXT(file), .doc = "read the text from a file" },
+    [OPTION_DECODE] = { "decode", "IDS", 0, GROUP_DOCUMENTS, TEXT(decode),
+                        .doc = "print the text of token ids such as 1,403,407" },
+    [OPTION_PROTOCOL] = { "protocol", "P", 0, GROUP_QUESTION, MATTERS CHOICE(protocol, protocols),
+                          .aliases = { "ppl-mode" }, .doc = "hf, strided or llama.cpp (hf)" },
+    [OPTION_STRIDE] = { "stride", "N", 0, GROUP_QUESTION, MATTERS COUNT(stride, 1, 1 << 30),
+                        .aliases = { "ppl-stride" }, .doc = "strided: tokens that the window moves (half of -c)" },
+    [OPTION_PER_TOKEN] = { "per-token", NULL, 0, GROUP_RESULT, FLAG(per_token), .doc = "the loss of every token too" },
+    [OPTION_HOOKS] = { "hooks", "LIST", 0, GROUP_QUESTION, LIST(hooks),
+                       .doc = "sites such as 'blocks.*.attn.hook_q,rot_k6'; repeatable" },
+    [OPTION_TOLERANCE] = { "tolerance", "X", 0, GROUP_QUESTION, NUMBER(tolerance, 0, 1e9),
+                           .doc = "largest relative error of a site (2e-5)" },
+    [OPTION_LAMBDA] = { "lambda", "X", 0, GROUP_QUESTION, MATTERS NUMBER(lambda, 1e-9, 1e9),
+                        .doc = "massive: norm above X times the mean (5)" },
+    [OPTION_CRITERION] = { "criterion", "C", 0, GROUP_QUESTION, MATTERS CHOICE(criterion, criteria),
+                           .doc = "layer-mean (africa), head-mean or top-k (jin) (layer-mean)" },
+    [OPTION_SITE] = { "site", "S", 0, GROUP_QUESTION, MATTERS CHOICE(site, sites),
+                      .doc = "pre or post: before or after the rotation (pre)" },
+    [OPTION_PRESET] = { "preset", "NAME", 0, GROUP_QUESTION, MATTERS CHOICE(preset, presets), .aliases = { "compat" },
+                        .doc = "africa or jin: as the published experiment did it" },
+    [OPTION_CAPTURED] = { "captured", "q=FILE", 0, GROUP_DOCUMENTS, LIST(captured),
+                          .doc = "q, k or v captured elsewhere, .npy or FILE.safetensors[:TENSOR]; repeatable" },
+    [OPTION_OP] = { "op", "OP", 0, GROUP_QUESTION, MATTERS CHOICE(op, ops), .aliases = { "reset-type" },
+                    .doc = "zero or mean: what replaces a dim (zero)" },
+    [OPTION_TENSORS] = { "tensors", "LIST", 0, GROUP_QUESTION, MATTERS SET(tensors, tensors),
+                         .doc = "which of q,k,v are edited (q,k)" },
+    [OPTION_LAYERS] = { "layers", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(layers),
+                        .doc = "layers that are edited, such as 0-3,7 (all)" },
+    [OPTION_CONTROL] = { "control", "C", 0, GROUP_QUESTION, MATTERS CHOICE(control, controls),
+                         .doc = "random dims: excluding massive ones, uniform, or same-head (excluding)" },
+    [OPTION_SEEDS] = { "seeds", "N", 0, GROUP_QUESTION, MATTERS COUNT(seeds, 1, 10000),
+                       .doc = "how many random controls (10)" },
+    [OPTION_SEED] = { "seed", "N", 's', GROUP_QUESTION, MATTERS COUNT(seed, 0, 1e18),
+                      .doc = "seed of the first control (42)" },
+    [OPTION_TOP_K] = { "top-k", "K", 0, GROUP_QUESTION, MATTERS COUNT(top_k, 1, 1 << 20),
+                       .doc = "criterion top-k: dims a head (1)" },
+    [OPTION_BOOTSTRAP] = { "bootstrap", "N", 0, GROUP_QUESTION, MATTERS COUNT(bootstrap, 100, 10000000),
+                           .doc = "bootstrap draws (10000)" },
+};
