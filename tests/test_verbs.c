@@ -114,6 +114,8 @@ static void test_tokenize(void **state)
     json_decref(with);
     json_decref(without);
     assert_succeeds(run_program("tokenize", demo(), "ab"), "68  \"a\"", "");
+    assert_succeeds(run_program("tokenize", data_path("tokenizers/gpt2.json"), "Hello world"), "\"ll\"", "");
+    assert_rejected(run_program("tokenize", data_path("golden/README.md"), "a"), 1, "README.md");
     assert_rejected(run_program("tokenize", demo()), 2, "expected one of TEXT, --file and --decode");
     assert_rejected(run_program("tokenize", demo(), "a", "--decode", "1"), 2, "found 2 of them");
     assert_rejected(run_program("tokenize", demo(), "--decode", "1,x"), 2, "--decode");

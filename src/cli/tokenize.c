@@ -11,31 +11,32 @@ typedef struct source {
     qk_tokenizer *tokenizer;
 } source;
 
-static const char *file_name(const char *path)
+/* A tokenizer without weights: the file itself, or the one that lies in the folder. */
+static bool open_alone(source *out, const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
+    static const char *const names[] = { "", "tokenizer.json", "tokenizer.model" };
+    bool folder = qk_path_is_folder(path), found = false;
+    for (size_t i = folder; i < (folder ? 3 : 1) && !found; i++) {
+        char *file = folder ? qk_path_join(path, names[i]) : strdup(path);
+        found = file && qk_tokenizer_open_file(&out->tokenizer, file, 0, NULL) == QK_OK;
+        free(file);
+    }
+    return found;
 }
 
-/* A folder that holds a tokenizer but no weights. */
-static qk_status open_in_folder(source *out, const char *folder, qk_error *err)
+/* llama2.c's two files have no mark that tells them apart: one that is called tokenizer is taken as such. */
+static bool called_tokenizer(const char *path)
 {
-    static const char *const names[] = { "tokenizer.json", "tokenizer.model" };
-    for (size_t i = 0; i < 2 && qk_path_is_folder(folder); i++) {
-        char *path = qk_path_join(folder, names[i]);
-        bool there = path && qk_path_exists(path);
-        qk_status status = there ? qk_tokenizer_open_file(&out->tokenizer, path, 0, err) : QK_OK;
-        free(path);
-        if (there) return status;
-    }
-    return err->status; /* of opening it as a checkpoint */
+    const char *slash = strrchr(path, '/');
+    return strncmp(slash ? slash + 1 : path, "tokenizer", 9) == 0;
 }
 
 static qk_status open_source(source *out, cli_command *command, const char *path, qk_error *err)
 {
-    if (strncmp(file_name(path), "tokenizer", 9) == 0 && qk_path_exists(path) && !qk_path_is_folder(path))
+    if (called_tokenizer(path) && qk_path_exists(path) && !qk_path_is_folder(path))
         return qk_tokenizer_open_file(&out->tokenizer, path, 0, err);
-    if (qk_ckpt_open(&out->ckpt, path, cli_cache_folder(command), err)) return open_in_folder(out, path, err);
+    qk_status status = qk_ckpt_open(&out->ckpt, path, cli_cache_folder(command), err);
+    if (status) return open_alone(out, path) ? QK_OK : status;
     return qk_tokenizer_open(&out->tokenizer, out->ckpt, err);
 }
 
