@@ -188,7 +188,8 @@ static qk_status emit_scored(qk_work *work, const char *text, const qk_symbol *s
     for (;;) {
         uint32_t start = (uint32_t)(part >> 32), n_bytes = (uint32_t)part;
         int32_t id = qk_vocabulary_find(vocabulary, text + start, n_bytes);
-        uint32_t left = id >= 0 && vocabulary->kinds[id] == QK_TOKEN_UNUSED ? work->unused_left[id] : 0;
+        bool unused = id >= 0 && vocabulary->kinds[id] == QK_TOKEN_UNUSED;
+        uint32_t left = unused ? work->unused_left[id] : 0;
         if (left > 0 && left < n_bytes) {
             if (!qk_grow(&work->heap, &work->heap_capacity, work->n_heap + 1, sizeof *work->heap))
                 return qk_work_fail_memory(work);
@@ -196,7 +197,7 @@ static qk_status emit_scored(qk_work *work, const char *text, const qk_symbol *s
             part = (uint64_t)start << 32 | left;
             continue;
         }
-        if (id < 0) {
+        if (id < 0 || unused) { /* a single character that is not used is unknown */
             qk_status status = emit_unknown(work, text + start, n_bytes, after_unknown);
             if (status) return status;
         } else {
