@@ -297,6 +297,8 @@ static void test_massive(void **state)
                     2, "lambda");
     assert_rejected(run_program("massive", demo(), "--resume"), 2, "-o");
     assert_rejected(run_program("massive"), 2, "MODEL");
+    assert_rejected(run_program("massive", demo(), "--preset", "africa", "--lambda", "4"), 2, "--lambda: fixed by");
+    assert_rejected(run_program("massive", demo(), "--top-k", "4"), 2, "--criterion top-k");
     assert_rejected(run_program("massive", demo(), "--captured", "q=x.npy"), 2, "--captured");
     assert_rejected(run_program("massive", "--captured", "x.npy"), 2, "q=FILE");
     assert_rejected(run_program("massive", "--captured", "q=/nonexistent.npy"), 1, "/nonexistent.npy");

@@ -102,6 +102,9 @@ struct cli_command {
 qk_status cli_parse_options(cli_command *command, qk_error *err);
 /* Refuse options that command->verb does not take; `verbs` (NULL-terminated) is asked who does. */
 qk_status cli_check_options(const cli_command *command, const cli_verb *const *verbs, qk_error *err);
+/* A preset would no longer be itself beside an option that it fixes (`fixed` ends with OPTION_END; NULL fixes nothing). */
+qk_status cli_check_preset(const cli_options *options, const cli_option_id *fixed, qk_error *err);
+qk_status cli_check_top_k(const cli_options *options, qk_error *err); /* --top-k only with its criterion */
 /* Usage, options and examples of a verb. */
 void cli_print_help(const cli_command *command, const cli_verb *verb, FILE *stream);
 /* Every option of the verb that its numbers depend on, with the value in force, by name; NULL when out of memory. */

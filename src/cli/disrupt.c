@@ -135,15 +135,8 @@ static const cli_option_id jin_fixes[] = {
 static qk_status check_settings(const cli_options *options, qk_error *err)
 {
     static const cli_option_id *const fixed[] = { [QK_PRESET_AFRICA] = africa_fixes, [QK_PRESET_JIN] = jin_fixes };
-    bool top_k = options->criterion == QK_CRITERION_TOP_K || options->preset == QK_PRESET_JIN;
-    for (const cli_option_id *o = fixed[options->preset]; o && *o != OPTION_END; o++)
-        if (options->given[*o])
-            return qk_fail(err, QK_E_ARGUMENT, "--%s: fixed by --preset %s, expected none beside it",
-                           cli_option_name(*o), cli_choice_name(OPTION_PRESET, options->preset));
-    if (options->given[OPTION_TOP_K] && !top_k)
-        return qk_fail(err, QK_E_ARGUMENT, "--top-k: expected --criterion top-k beside it, found %s",
-                       cli_choice_name(OPTION_CRITERION, options->criterion));
-    return QK_OK;
+    qk_status status = cli_check_preset(options, fixed[options->preset], err);
+    return status || options->preset == QK_PRESET_JIN ? status : cli_check_top_k(options, err);
 }
 
 static qk_disrupt_settings settings_of(const cli_options *options)

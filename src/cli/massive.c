@@ -158,14 +158,17 @@ static qk_status run_models(cli_command *command, const qk_massive_settings *set
     return cli_run_close(&run, status, err);
 }
 
+static const cli_option_id africa_fixes[] = { OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_END };
+
 static qk_status run_massive(cli_command *command, qk_error *err)
 {
     if (command->options.preset == QK_PRESET_JIN)
         return qk_fail(err, QK_E_ARGUMENT,
                        "--preset: expected africa for massive, found jin (--criterion top-k --site post is its rule)");
-    if (command->options.given[OPTION_TOP_K] && command->options.criterion != QK_CRITERION_TOP_K)
-        return qk_fail(err, QK_E_ARGUMENT, "--top-k: expected --criterion top-k beside it, found %s",
-                       cli_choice_name(OPTION_CRITERION, command->options.criterion));
+    qk_status status = cli_check_top_k(&command->options, err);
+    if (!status && command->options.preset == QK_PRESET_AFRICA)
+        status = cli_check_preset(&command->options, africa_fixes, err);
+    if (status) return status;
     qk_massive_settings settings = settings_of(&command->options);
     if (command->options.captured.n) return run_captured(command, &settings, err);
     if (command->arguments.n == 0)

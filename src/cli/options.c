@@ -195,6 +195,22 @@ qk_status cli_check_options(const cli_command *command, const cli_verb *const *v
     return QK_OK;
 }
 
+qk_status cli_check_preset(const cli_options *options, const cli_option_id *fixed, qk_error *err)
+{
+    for (; fixed && *fixed != OPTION_END; fixed++)
+        if (options->given[*fixed])
+            return qk_fail(err, QK_E_ARGUMENT, "--%s: fixed by --preset %s, expected none beside it",
+                           cli_option_name(*fixed), cli_choice_name(OPTION_PRESET, options->preset));
+    return QK_OK;
+}
+
+qk_status cli_check_top_k(const cli_options *options, qk_error *err)
+{
+    if (!options->given[OPTION_TOP_K] || options->criterion == QK_CRITERION_TOP_K) return QK_OK;
+    return qk_fail(err, QK_E_ARGUMENT, "--top-k: expected --criterion top-k beside it, found %s",
+                   cli_choice_name(OPTION_CRITERION, options->criterion));
+}
+
 /* ---- settings */
 
 static json_t *set_json(const cli_choice *choices, int set)

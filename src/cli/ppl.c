@@ -10,8 +10,7 @@ static qk_status print_documents(const json_t *results, qk_error *err)
     size_t i;
     json_t *row;
     cli_table_start(&table, heads, "llrrr");
-    json_array_foreach(json_object_get(results, "documents"), i, row)
-    {
+    json_array_foreach(json_object_get(results, "documents"), i, row) {
         cli_table_add(&table, "%s", cli_text(row, "id"));
         cli_table_add(&table, "%s", cli_text(row, "category"));
         cli_table_add_number(&table, cli_number(row, "tokens"), 0);
@@ -36,12 +35,13 @@ static qk_status print_results(const cli_command *command, const json_t *results
 {
     const cli_options *options = &command->options;
     qk_status status = QK_OK;
+    size_t n = json_array_size(json_object_get(results, "documents"));
     if (options->json) return cli_print_json(results, err);
     if (options->per_token) print_tokens(results);
     if (options->verbose) status = print_documents(results, err);
-    printf("protocol %s, context %ju, %s: %zu documents, %.0f predicted tokens\n", cli_text(results, "protocol"),
-           (uintmax_t)options->context, options->no_bos ? "no BOS" : "BOS as the tokenizer says",
-           json_array_size(json_object_get(results, "documents")), cli_number(results, "tokens"));
+    printf("protocol %s, context %ju, %s: %zu document%s, %.0f predicted tokens\n", cli_text(results, "protocol"),
+           (uintmax_t)options->context, options->no_bos ? "no BOS" : "BOS as the tokenizer says", n, n == 1 ? "" : "s",
+           cli_number(results, "tokens"));
     printf("%.6f nats per token, perplexity %.5f\n", cli_number(results, "nll_per_token"), cli_number(results, "ppl"));
     return status;
 }
