@@ -102,7 +102,7 @@ struct cli_command {
 qk_status cli_parse_options(cli_command *command, qk_error *err);
 /* Refuse options that command->verb does not take; `verbs` (NULL-terminated) is asked who does. */
 qk_status cli_check_options(const cli_command *command, const cli_verb *const *verbs, qk_error *err);
-/* A preset would no longer be itself beside an option that it fixes (`fixed` ends with OPTION_END; NULL fixes nothing). */
+/* A preset is no longer itself beside an option that it fixes (`fixed` ends with OPTION_END; NULL fixes nothing). */
 qk_status cli_check_preset(const cli_options *options, const cli_option_id *fixed, qk_error *err);
 qk_status cli_check_top_k(const cli_options *options, qk_error *err); /* --top-k only with its criterion */
 /* Usage, options and examples of a verb. */
