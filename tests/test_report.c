@@ -165,7 +165,8 @@ static size_t check_csv(const char *path)
             continue;
         }
         if (n_records++ == 0) n_wanted = n_cells;
-        if (n_cells != n_wanted) fail_msg("%s: record %zu: %zu cells, expected %zu", path, n_records, n_cells, n_wanted);
+        if (n_cells != n_wanted)
+            fail_msg("%s: record %zu: %zu cells, expected %zu", path, n_records, n_cells, n_wanted);
         n_cells = 1;
     }
     assert_false(quoted);
@@ -243,7 +244,8 @@ static void the_same_run_gives_the_same_bytes(void **state)
 #ifdef QK_HAVE_CAIRO
     options = (qk_report_options){ true, true };
 #else
-    assert_int_equal(qk_report_build(in_scratch("demo", ""), &(qk_report_options){ true, false }, &error), QK_E_UNSUPPORTED);
+    assert_int_equal(qk_report_build(in_scratch("demo", ""), &(qk_report_options){ true, false }, &error),
+                     QK_E_UNSUPPORTED);
     assert_non_null(strstr(error.message, "cairo"));
 #endif
     assert_int_equal(qk_report_build(in_scratch("demo", ""), &options, &error), QK_OK);
@@ -265,7 +267,8 @@ static void the_same_run_gives_the_same_bytes(void **state)
 
 /* ---- names from anywhere */
 
-static const char hostile[] = "<script>alert(1)</script>]]> & \"'\\ \x01\xEF\xBF\xBF, \n=x --><!-- \xF0\x9F\x92\xA9 %s %n";
+static const char hostile[] =
+    "<script>alert(1)</script>]]> & \"'\\ \x01\xEF\xBF\xBF, \n=x --><!-- \xF0\x9F\x92\xA9 %s %n";
 
 /* Every text below `value` becomes hostile, but for the words that the schema fixes. */
 static void poison(json_t *value, const char *key)
@@ -286,12 +289,16 @@ static void hostile_names_are_text(void **state)
     (void)state;
     static const char *const studies[] = { "massive", "disrupt" };
     for (int s = 0; s < 2; s++) {
-        json_t *results = load_fixture(studies[s], "results.json"), *manifest = load_fixture(studies[s], "manifest.json");
+        json_t *results = load_fixture(studies[s], "results.json"),
+               *manifest = load_fixture(studies[s], "manifest.json");
         size_t i;
         json_t *condition;
         poison(results, NULL);
         json_array_foreach(json_object_get(results, "conditions"), i, condition)
-            json_object_set_new(condition, "name", json_string(i % 7 == 0 ? "baseline" : i % 7 == 1 ? "massive" : hostile));
+            json_object_set_new(condition, "name",
+                                json_string(i % 7 == 0   ? "baseline"
+                                            : i % 7 == 1 ? "massive"
+                                                         : hostile));
         json_object_set_new(json_object_get(results, "settings"), hostile, json_string(hostile));
         poison(manifest, NULL);
         save_run("hostile", studies[s], results);
@@ -394,7 +401,8 @@ static void add_model(json_t *results, size_t copy)
     const char *name;
     json_t *value, *row;
     size_t i, n;
-    json_array_append_new(json_object_get(results, "models"), json_deep_copy(json_array_get(json_object_get(results, "models"), 1)));
+    json_array_append_new(json_object_get(results, "models"),
+                          json_deep_copy(json_array_get(json_object_get(results, "models"), 1)));
     json_object_foreach(results, name, value)
         for (i = 0, n = json_array_size(value); i < n; i++) {
             if (json_integer_value(json_object_get(json_array_get(value, i), "model")) != 1) continue;
@@ -431,9 +439,11 @@ static void a_large_model_is_drawn(void **state)
     json_t *results = load_fixture("massive", "results.json"), *value, *row;
     const char *name;
     size_t i;
-    json_object_foreach(results, name, value)
-        for (i = json_array_size(value); i > 0; i--)
-            if (json_integer_value(json_object_get(json_array_get(value, i - 1), "model")) == 1) json_array_remove(value, i - 1);
+    json_object_foreach(
+        results, name,
+        value) for (i = json_array_size(value); i > 0;
+                    i--) if (json_integer_value(json_object_get(json_array_get(value, i - 1), "model")) == 1)
+        json_array_remove(value, i - 1);
     json_t *models = json_object_get(results, "models"), *model = json_array_get(models, 0);
     json_array_remove(models, 1);
     json_object_set_new(model, "layers", json_integer(128));
@@ -443,8 +453,8 @@ static void a_large_model_is_drawn(void **state)
     json_array_foreach(json_object_get(results, "summary"), i, row) {
         json_t *layers = json_object_get(row, "by_layer");
         for (int l = 6; l < 128; l++)
-            json_array_append_new(layers, json_pack("{s:i,s:f,s:f,s:f}", "layer", l, "mean", 40.0 + l % 7, "std", 3.5, "max_over_mean",
-                                                    9.0));
+            json_array_append_new(layers, json_pack("{s:i,s:f,s:f,s:f}", "layer", l, "mean", 40.0 + l % 7, "std", 3.5,
+                                                    "max_over_mean", 9.0));
     }
     save_json("large", "results.json", results);
     assert_ok(qk_report_build(in_scratch("large", ""), &plain, err));
@@ -462,16 +472,23 @@ static void captured_tensors_are_drawn(void **state)
 {
     (void)state;
     json_t *results = json_loads(
-        "{\"study\":\"massive\",\"schema\":1,\"settings\":{\"lambda\":5.0,\"criterion\":\"layer-mean\",\"site\":\"captured\"},"
-        "\"models\":[{\"name\":\"captured\",\"captured\":true,\"layers\":1,\"heads\":4,\"kv_heads\":null,\"head_dim\":3,"
-        "\"sha256\":null}],\"documents\":[{\"id\":\"captured\",\"category\":\"\",\"tokens\":9,\"cut\":0,\"sha256\":null,"
+        "{\"study\":\"massive\",\"schema\":1,\"settings\":{\"lambda\":5.0,\"criterion\":\"layer-mean\",\"site\":"
+        "\"captured\"},"
+        "\"models\":[{\"name\":\"captured\",\"captured\":true,\"layers\":1,\"heads\":4,\"kv_heads\":null,\"head_dim\":"
+        "3,"
+        "\"sha256\":null}],\"documents\":[{\"id\":\"captured\",\"category\":\"\",\"tokens\":9,\"cut\":0,\"sha256\":"
+        "null,"
         "\"repetitive\":null}],\"counts\":[{\"model\":0,\"document\":0,\"tensor\":\"q\",\"layer\":0,\"count\":2,"
-        "\"max_over_mean\":7.5,\"energy_share\":0.5,\"gini\":0.5,\"kurtosis\":9.0,\"entropy\":0.5,\"slow_share\":null}],"
-        "\"summary\":[{\"model\":0,\"tensor\":\"q\",\"positions\":12,\"total_mean\":2.0,\"total_std\":null,\"total_ci95\":null,"
-        "\"share_pct\":16.7,\"max_over_mean\":7.5,\"energy_share\":0.5,\"gini\":0.5,\"kurtosis\":9.0,\"slow_share\":null,"
+        "\"max_over_mean\":7.5,\"energy_share\":0.5,\"gini\":0.5,\"kurtosis\":9.0,\"entropy\":0.5,\"slow_share\":null}]"
+        ","
+        "\"summary\":[{\"model\":0,\"tensor\":\"q\",\"positions\":12,\"total_mean\":2.0,\"total_std\":null,\"total_"
+        "ci95\":null,"
+        "\"share_pct\":16.7,\"max_over_mean\":7.5,\"energy_share\":0.5,\"gini\":0.5,\"kurtosis\":9.0,\"slow_share\":"
+        "null,"
         "\"by_layer\":[{\"layer\":0,\"mean\":2.0,\"std\":null,\"max_over_mean\":7.5}]}],"
         "\"sweep\":[{\"model\":0,\"tensor\":\"q\",\"lambda\":5.0,\"total_mean\":2.0,\"total_std\":null}],\"change\":[],"
-        "\"pair_norms\":[],\"stability\":[{\"model\":0,\"tensor\":\"q\",\"jaccard_mean\":null}],\"warnings\":[\"one document\"]}",
+        "\"pair_norms\":[],\"stability\":[{\"model\":0,\"tensor\":\"q\",\"jaccard_mean\":null}],\"warnings\":[\"one "
+        "document\"]}",
         0, NULL);
     assert_non_null(results);
     save_json("captured", "results.json", results);
@@ -486,7 +503,8 @@ static void expect_error(const char *folder, qk_status status, const char *part)
 {
     qk_error error = { QK_OK, "" };
     qk_status got = qk_report_build(in_scratch(folder, ""), &plain, &error);
-    if (got != status || !strstr(error.message, part)) fail_msg("%d \"%s\", expected %d \"%s\"", got, error.message, status, part);
+    if (got != status || !strstr(error.message, part))
+        fail_msg("%d \"%s\", expected %d \"%s\"", got, error.message, status, part);
     each_file(in_scratch(folder, ""), no_half_file, NULL);
 }
 
@@ -541,20 +559,26 @@ static void what_is_missing_is_named(void **state)
 static void what_is_wrong_is_named(void **state)
 {
     (void)state;
-    const struct { const char *study, *path; json_t *value; qk_status status; const char *part; } cases[] = {
+    const struct { const char *study, *path; json_t *value; qk_status status; const char *part;
+    } cases[] = {
         { "massive", "study", json_string("tasks"), QK_E_UNSUPPORTED, "found \"tasks\"" },
         { "massive", "schema", json_integer(2), QK_E_UNSUPPORTED, "schema: expected 1, found 2" },
-        { "massive", "counts.0.model", json_integer(2), QK_E_FORMAT, "counts[0].model: expected the index of a model, found 2" },
+        { "massive", "counts.0.model", json_integer(2), QK_E_FORMAT,
+          "counts[0].model: expected the index of a model, found 2" },
         { "massive", "counts.0.model", json_integer(-1), QK_E_FORMAT, "counts[0].model" },
         { "massive", "counts.0.document", json_integer(8), QK_E_FORMAT, "counts[0].document" },
-        { "massive", "counts.0.layer", json_integer(6), QK_E_FORMAT, "counts[0].layer: expected a layer of the model, found 6" },
+        { "massive", "counts.0.layer", json_integer(6), QK_E_FORMAT,
+          "counts[0].layer: expected a layer of the model, found 6" },
         { "massive", "counts.0.tensor", json_string("z"), QK_E_FORMAT, "counts[0].tensor" },
-        { "massive", "counts.0.count", json_real(1.5), QK_E_FORMAT, "counts[0].count: expected a whole number from 0, found 1.5" },
-        { "massive", "models.0.head_dim", json_integer(INT64_C(1) << 60), QK_E_FORMAT, "models[0].head_dim: expected 1 to 8192" },
+        { "massive", "counts.0.count", json_real(1.5), QK_E_FORMAT,
+          "counts[0].count: expected a whole number from 0, found 1.5" },
+        { "massive", "models.0.head_dim", json_integer(INT64_C(1) << 60), QK_E_FORMAT,
+          "models[0].head_dim: expected 1 to 8192" },
         { "massive", "models.0.layers", json_integer(0), QK_E_FORMAT, "models[0].layers: expected 1 to 4096, found 0" },
         { "massive", "models.0.heads", json_integer(16), QK_E_SHAPE, "hook_q: expected F32 [16, 32]" },
         { "massive", "models", json_array(), QK_E_FORMAT, "models: expected 1 to 8, found 0" },
-        { "massive", "pair_norms.0.norm", json_array(), QK_E_FORMAT, "pair_norms[0].norm: expected 16 numbers, found 0" },
+        { "massive", "pair_norms.0.norm", json_array(), QK_E_FORMAT,
+          "pair_norms[0].norm: expected 16 numbers, found 0" },
         { "disrupt", "summary.0.ci95", json_real(1), QK_E_FORMAT, "summary[0].ci95" },
         { "disrupt", "scores.0.model", json_string("0"), QK_E_FORMAT, "scores[0].model" },
     };

@@ -141,7 +141,7 @@ static void draw_strips(qk_figure *figure, qk_panel *panel, const qk_results *re
         const strip *row = &s->rows[i];
         if (row->heading) {
             qk_draw_text(figure, 12, y + 17, QK_SIZE_LABEL, qk_model_colours[row->model], QK_ANCHOR_START,
-                         qk_figure_fit(figure, row->label, QK_SIZE_LABEL, LABELS_WIDTH - 24));
+                         qk_figure_fit(figure, row->label, QK_SIZE_LABEL, (LABELS_WIDTH - 24) / QK_BOLD));
             if (qk_last_mark(figure)) {
                 qk_last_mark(figure)->bold = true;
                 qk_last_mark(figure)->title = qk_figure_text(figure, "%s", row->label);

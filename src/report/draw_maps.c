@@ -175,7 +175,8 @@ static qk_status draw_model_maps(qk_drawing *drawing, const qk_results *results,
     }
     draw_colour_bar(figure, &s, lambda, left + width + 18, first, fmin(160, top - first - 18));
     qk_draw_text(figure, left + width / 2, top + 12, QK_SIZE_LABEL, QK_INK, QK_ANCHOR_MIDDLE,
-                 "dim of the head (Hugging Face order: dim d turns with d + D/2)");
+                 model->rotates ? "dim of the head (Hugging Face order: dim d turns with d + D/2)"
+                                : "dim of the head (Hugging Face order)");
     figure->height = top + 24;
     figure->description = qk_figure_text(
         figure,

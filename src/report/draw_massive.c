@@ -24,9 +24,9 @@ static void draw_bar(qk_figure *figure, const qk_panel *panel, const qk_results 
     uint32_t colour = qk_model_colours[model];
     double y = qk_scale_map(&panel->y, t->mean), base = panel->top + panel->height, top = y;
     if (isnan(y)) return;
-    qk_format_number(mean, t->mean, 5);
-    qk_format_number(low, t->ci[0], 5);
-    qk_format_number(high, t->ci[1], 5);
+    qk_format_number(mean, t->mean, 4);
+    qk_format_number(low, t->ci[0], 4);
+    qk_format_number(high, t->ci[1], 4);
     qk_format_number(std, t->std, 3);
     qk_draw_rect(figure, x - width / 2, y, width, base - y, qk_fill(colour, 0.35),
                  qk_figure_text(figure, "%s: mean %s, 95 %% interval %s to %s, standard deviation %s over documents",
@@ -268,7 +268,7 @@ qk_status qk_draw_sweep(qk_drawing *drawing, const qk_results *results, qk_error
     const json_t *rows = qk_rows(results, "sweep");
     size_t n_rows = json_array_size(rows), n_panels, panel_index = 0;
     const double left = 62, gap = 22;
-    bool has[3], zero = false;
+    bool has[3], zero = false, top_k = qk_field_is(results->settings, "criterion", "top-k");
     double least = INFINITY, most = 0, lambda_low = INFINITY, lambda_high = 0, *values = NULL;
     for (size_t i = 0; i < n_rows; i++) {
         double count = qk_field_number(json_array_get(rows, i), "total_mean"),
@@ -299,16 +299,16 @@ qk_status qk_draw_sweep(qk_drawing *drawing, const qk_results *results, qk_error
         panel.x.high = lambda_high + 0.3;
         qk_panel_draw(figure, &panel);
         double x = qk_scale_map(&panel.x, qk_field_number(results->settings, "lambda"));
-        if (x >= panel.left && x <= panel.left + panel.width)
-            qk_draw_line(figure, x, panel.top, x, panel.top + panel.height,
-                         qk_dashes(QK_GREY, 1));
+        if (!top_k && x >= panel.left && x <= panel.left + panel.width)
+            qk_draw_line(figure, x, panel.top, x, panel.top + panel.height, qk_dashes(QK_GREY, 1));
         for (size_t m = 0; m < results->n_models; m++)
             draw_sweep_line(figure, &panel, results, m, qk_result_tensors[t], values, values + n_rows, n_rows);
     }
     figure->height = top + 190 + 42;
     figure->description =
-        qk_figure_text(figure,
-                       "Mean total per document at each threshold. The dashed line is the threshold of this study.%s",
+        qk_figure_text(figure, "Mean total per document at each threshold.%s%s",
+                       top_k ? " This study counts the largest dims of each head instead."
+                             : " The dashed line is the threshold of this study.",
                        zero ? " Counts of 0 stand in a lane of their own below the logarithmic axis." : "");
     free(values);
     return QK_OK;

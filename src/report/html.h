@@ -17,10 +17,10 @@ qk_status qk_html_write(const char *path, const qk_part *parts, size_t n_parts, 
 
 /* ---- for the files that write parts of it */
 
-/* printf for HTML: %s is escaped text, %g a number of up to four digits ("not available" for NaN), %zu a count, %% a
+/* printf for HTML: %s is escaped text, %g a number of up to three digits ("not available" for NaN), %zu a count, %% a
  * percent sign; nothing else. */
 void qk_html(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* " (95 % interval 1.2 to 3.4)", or nothing where there is none. */
+/* " (95 % interval 1.2 to 3.4)", or nothing where there is none or it has no width. */
 void qk_html_interval(FILE *stream, const json_t *row, const char *name);
 
 typedef enum qk_cell {

@@ -10,7 +10,7 @@ const char qk_html_style[] =
     ":root{color-scheme:light}\n"
     "body{font:16px/1.5 system-ui,-apple-system,'Segoe "
     "UI',Roboto,Helvetica,Arial,sans-serif;color:#222;background:#fff;"
-    "margin:0 auto;padding:1.5rem 1.25rem 4rem;max-width:60rem}\n"
+    "margin:0 auto;padding:1.5rem 1.25rem 4rem;max-width:64rem}\n"
     "h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0}h2{font-size:1.3rem;margin:2.4rem 0 .6rem;padding-top:.8rem;"
     "border-top:1px solid #ddd}h3{font-size:1.05rem;margin:1.6rem 0 .4rem}\n"
     "p,li{max-width:46rem}li{margin:.3rem 0}.small,figcaption,caption{font-size:.85rem;color:#555}\n"

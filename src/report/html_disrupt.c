@@ -23,6 +23,21 @@ static void put_tensors(FILE *stream, const json_t *tensors)
     fputs(n ? " vectors" : "the chosen vectors", stream);
 }
 
+typedef struct op_words { const char *name, *done, *doing; } op_words;
+
+static const op_words *op_of(const qk_results *results)
+{
+    static const op_words ops[] = {
+        { "zero", "set to zero", "zeroing" },
+        { "mean", "replaced by their mean over the calibration documents", "replacing by their mean" },
+        { "head-mean", "replaced by one mean a head", "replacing by one mean a head" },
+        { "", "changed", "changing" },
+    };
+    const op_words *op = ops;
+    while (*op->name && !qk_field_is(results->settings, "op", op->name)) op++;
+    return op;
+}
+
 static void put_question(FILE *stream, const qk_results *results)
 {
     static const char *const controls[][2] = {
@@ -30,21 +45,19 @@ static void put_question(FILE *stream, const qk_results *results)
         { "uniform", "drawn from all dims, so that a control may hit massive ones" },
         { "same-head", "drawn from the heads that hold the massive ones" },
     };
-    const json_t *s = results->settings;
-    const char *op = qk_field_text(s, "op"), *control = qk_field_text(s, "control");
+    const json_t *s = results->settings, *layers = json_object_get(s, "layers");
+    const char *control = qk_field_text(s, "control");
+    double top_k = qk_field_number(s, "top_k");
     fputs("<p>In many transformers a few dims of queries and keys are far larger than the rest (massive values, Jin "
           "et al. 2025). Does the model need them, or only dims as such? Here the massive dims of ",
           stream);
     put_tensors(stream, json_object_get(s, "tensors"));
-    fputs(" are ", stream);
-    fputs(strcmp(op, "zero") == 0        ? "set to zero"
-          : strcmp(op, "mean") == 0      ? "replaced by their mean over the calibration documents"
-          : strcmp(op, "head-mean") == 0 ? "replaced by one mean a head"
-                                         : "changed", stream);
+    if (!isnan(top_k)) qk_html(stream, " (the %g with the largest norm in each head)", top_k);
+    if (json_array_size(layers) > 0) qk_html(stream, " in %zu layers", json_array_size(layers));
     qk_html(stream,
-            " at every position, %s rotation, and the loss on the evaluation documents is measured. As a control the "
-            "same is done to the same number of random dims in each layer and tensor",
-            qk_field_is(s, "site", "post") ? "after" : "before");
+            " are %s at every position, %s rotation, and the loss on the evaluation documents is measured. As a "
+            "control the same is done to the same number of random dims in each layer and tensor",
+            op_of(results)->done, qk_field_is(s, "site", "post") ? "after" : "before");
     for (size_t i = 0; i < sizeof controls / sizeof controls[0]; i++)
         if (strcmp(control, controls[i][0]) == 0) qk_html(stream, ", %s", controls[i][1]);
     size_t n_seeds = json_array_size(json_object_get(s, "seeds")),
@@ -87,20 +100,21 @@ static void put_model_findings(FILE *stream, const qk_results *results, size_t m
     const json_t *massive = qk_find_row(results, "summary", model, "condition", "massive");
     const json_t *random = qk_find_row(results, "summary", model, "condition", "random");
     const json_t *effect = json_object_get(qk_find_row(results, "effects", model, NULL, NULL), "m_minus_r");
-    double delta = qk_field_number(massive, "delta_nll"), random_delta = qk_field_number(random, "delta_nll"),
-           dims = massive_dims(results, model), ci[2];
+    const char *doing = op_of(results)->doing;
+    double delta = qk_field_number(massive, "delta_nll"), random_delta = qk_field_number(random, "delta_nll");
+    double dims = massive_dims(results, model), ci[2];
     if (isnan(delta)) {
-        qk_html(stream, "<li><b>%s</b>: the loss with broken massive dims could not be computed.</li>\n", name);
+        qk_html(stream, "<li><b>%s</b>: the loss after %s massive dims could not be computed.</li>\n", name, doing);
         return;
     }
-    qk_html(stream, "<li><b>%s: breaking ", name);
-    if (!isnan(dims)) qk_html(stream, "%g ", dims);
+    qk_html(stream, "<li><b>%s: %s ", name, doing);
+    if (dims > 0) qk_html(stream, "%g ", dims);
     qk_html(stream, "massive dims costs %g nats per token</b>", delta);
     qk_html_interval(stream, massive, "ci95");
     qk_html(stream, "; perplexity %s from %g to %g (%g\u00a0%%).", rises(delta), qk_field_number(base, "ppl"),
             qk_field_number(massive, "ppl"), qk_field_number(massive, "ppl_increase_pct"));
     if (!isnan(random_delta)) {
-        qk_html(stream, " Breaking as many random dims costs %g", random_delta);
+        qk_html(stream, " The same with as many random dims costs %g", random_delta);
         qk_html_interval(stream, random, "ci95");
         fputs(".", stream);
     }
@@ -181,12 +195,12 @@ static void put_tables(FILE *stream, const qk_results *results)
         { "n", "n", QK_CELL_TEXT, "documents" },
         { "estimate", "estimate", QK_CELL_NUMBER, NULL },
         { "95 % interval", "ci95", QK_CELL_PAIR, NULL },
-        { "statistic", "statistic", QK_CELL_NUMBER, NULL },
-        { "df", "df", QK_CELL_NUMBER, NULL },
         { "p", "p", QK_CELL_TEXT, "two-sided" },
         { "log10 p, Holm", "log10_p_holm", QK_CELL_NUMBER, "corrected for the number of tests in this table" },
         { "effect", "effect", QK_CELL_NUMBER, NULL },
         { "", "effect_name", QK_CELL_TEXT, NULL },
+        { "statistic", "statistic", QK_CELL_NUMBER, NULL },
+        { "df", "df", QK_CELL_NUMBER, NULL },
         { "not done because", "refused", QK_CELL_TEXT, NULL },
         { NULL, NULL, 0, NULL },
     };
@@ -229,12 +243,12 @@ static void put_limits(FILE *stream, const qk_results *results)
           "no documents.</li>\n",
           stream);
     if (results->n_models > 1) {
-        fputs("<li>Each model is broken at its own massive dims, not at the same ones, and not at the same number of "
-              "them (",
-              stream);
+        fputs("<li>Each model is broken at its own massive dims (", stream);
         for (size_t m = 0; m < results->n_models; m++)
             qk_html(stream, "%s%s %g", m ? ", " : "", results->models[m].name, massive_dims(results, m));
-        fputs("): a difference between models mixes how much was broken with how much it was needed.</li>\n", stream);
+        fputs("), which lie in other places: a difference between models mixes how much was broken with how much it "
+              "was needed.</li>\n",
+              stream);
     }
     for (size_t m = 0; m < results->n_models; m++) {
         double ppl = qk_field_number(qk_find_row(results, "summary", m, "condition", "baseline"), "ppl");

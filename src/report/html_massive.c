@@ -24,8 +24,8 @@ static void put_question(FILE *stream, const qk_results *results)
                 lambda);
     else
         qk_html(stream,
-                "A dim is counted as massive where M is more than \u03bb = %g times the mean of M over all heads "
-                "and dims of that layer.",
+                "A dim is counted as massive where M is more than \u03bb = %g times the mean of M over all heads and "
+                "dims of that layer.",
                 lambda);
     if (strcmp(site, "post") == 0)
         fputs(" Queries and keys are taken after rotation, as attention sees them.", stream);
@@ -61,16 +61,21 @@ static void put_standing_out(FILE *stream, const qk_results *results, size_t mod
     double lambda = qk_field_number(results->settings, "lambda");
     bool nothing = (!q || qk_field_number(q, "total_mean") == 0) && (!k || qk_field_number(k, "total_mean") == 0);
     if ((!q && !k) || isnan(peak)) return;
-    if (nothing && !qk_field_is(results->settings, "criterion", "top-k"))
+    if (nothing)
         qk_html(stream,
                 "<li><b>%s does not show the phenomenon at this threshold.</b> No query or key dim is massive at "
                 "\u03bb = %g in any document; the largest norm is %g times the mean of its layer.</li>\n",
                 name, lambda, peak);
+    else if (qk_field_is(results->settings, "criterion", "top-k"))
+        qk_html(stream, "<li>In %s the largest query or key norm is %g times the mean of its layer (layer %zu).</li>\n",
+                name, peak, qk_striking_layer(results, model));
     else
         qk_html(stream,
                 "<li>In %s the largest query or key norm is %g times the mean of its layer (layer %zu); the threshold "
-                "is %g.</li>\n",
-                name, peak, qk_striking_layer(results, model), lambda);
+                "is %g.%s</li>\n",
+                name, peak, qk_striking_layer(results, model), lambda,
+                peak < 1.25 * lambda ? " Nothing is far above it, so that the count rests on where the line is drawn."
+                                     : "");
 }
 
 static void put_slow(FILE *stream, const qk_results *results, size_t model)
@@ -113,7 +118,8 @@ static void put_changes(FILE *stream, const qk_results *results)
                     difference < 0 ? "fewer" : "more", qk_result_tensor_words[t], fabs(difference));
         double ci[2];
         qk_field_pair(ci, row, "difference_ci95");
-        if (isfinite(ci[0])) qk_html(stream, " (95\u00a0%% interval of the difference %g to %g)", ci[0], ci[1]);
+        if (isfinite(ci[0]) && ci[0] < ci[1])
+            qk_html(stream, " (95\u00a0%% interval of the difference %g to %g)", ci[0], ci[1]);
         const char *p = qk_field_text(test, "p"), *refused = qk_field_text(test, "refused");
         if (*p) qk_html(stream, "; %s, %s", qk_field_text(test, "name"), p);
         if (*refused) qk_html(stream, "; not tested: %s", refused);

@@ -8,9 +8,16 @@
 
 enum { MAX_TABLE_ROWS = 1000 };
 
-void qk_html(FILE *stream, const char *format, ...)
+static void put_number(FILE *stream, double value, int digits)
 {
     char text[32];
+    qk_format_number(text, value, digits);
+    fputs(*text == '-' ? "\u2212" : "", stream);
+    fputs(*text == '-' ? text + 1 : text, stream);
+}
+
+void qk_html(FILE *stream, const char *format, ...)
+{
     va_list values;
     va_start(values, format);
     for (const char *p = format; *p; p++) {
@@ -19,9 +26,7 @@ void qk_html(FILE *stream, const char *format, ...)
         } else if (*++p == 's') {
             qk_write_escaped(stream, va_arg(values, const char *));
         } else if (*p == 'g') {
-            qk_format_number(text, va_arg(values, double), 4);
-            fputs(*text == '-' ? "\u2212" : "", stream);
-            fputs(*text == '-' ? text + 1 : text, stream);
+            put_number(stream, va_arg(values, double), 3);
         } else if (*p == 'z') {
             fprintf(stream, "%zu", va_arg(values, size_t));
             p++;
@@ -36,7 +41,8 @@ void qk_html_interval(FILE *stream, const json_t *row, const char *name)
 {
     double ci[2];
     qk_field_pair(ci, row, name);
-    if (isfinite(ci[0]) && isfinite(ci[1])) qk_html(stream, " (95\u00a0%% interval %g to %g)", ci[0], ci[1]);
+    if (isfinite(ci[0]) && isfinite(ci[1]) && ci[0] < ci[1])
+        qk_html(stream, " (95\u00a0%% interval %g to %g)", ci[0], ci[1]);
 }
 
 const json_t *qk_json_at(const json_t *row, const char *path)
@@ -83,7 +89,8 @@ static void put_number_cell(FILE *stream, const json_t *value)
     }
     /* the sort takes the whole number, the reader four digits */
     fprintf(stream, "<td class=\"n\" data-v=\"%.17g\">", json_number_value(value));
-    qk_html(stream, "%g</td>", json_number_value(value));
+    put_number(stream, json_number_value(value), 4);
+    fputs("</td>", stream);
 }
 
 static void put_pair_cell(FILE *stream, const json_t *value)
@@ -94,7 +101,10 @@ static void put_pair_cell(FILE *stream, const json_t *value)
         return;
     }
     fprintf(stream, "<td class=\"n\" data-v=\"%.17g\">", json_number_value(low));
-    qk_html(stream, "%g to %g</td>", json_number_value(low), json_number_value(high));
+    put_number(stream, json_number_value(low), 4);
+    fputs(" to ", stream);
+    put_number(stream, json_number_value(high), 4);
+    fputs("</td>", stream);
 }
 
 /* [1,21,22,23] as "1, 21\u201323". */

@@ -199,7 +199,7 @@ void qk_plot_end_labels(qk_figure *figure, const qk_panel *panel, qk_end_label *
     }
     for (size_t i = 0; i < n_placed; i++) {
         qk_draw_text(figure, panel->left + panel->width + 7, labels[i].y + 3.5, QK_SIZE_TICK, labels[i].colour,
-                     QK_ANCHOR_START, qk_figure_fit(figure, labels[i].text, QK_SIZE_TICK, width));
+                     QK_ANCHOR_START, qk_figure_fit(figure, labels[i].text, QK_SIZE_TICK, width / QK_BOLD));
         if (qk_last_mark(figure)) {
             qk_last_mark(figure)->title = qk_figure_text(figure, "%s", labels[i].text);
             qk_last_mark(figure)->bold = true;

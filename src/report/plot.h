@@ -6,6 +6,7 @@
 
 /* Type sizes in points, and greys. */
 enum { QK_SIZE_TITLE = 13, QK_SIZE_LABEL = 11, QK_SIZE_TICK = 10 };
+#define QK_BOLD 1.12 /* how much wider bold text is */
 #define QK_INK UINT32_C(0x222222)
 #define QK_GREY UINT32_C(0x666666)
 #define QK_LIGHT UINT32_C(0xB0B0B0)

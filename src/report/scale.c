@@ -6,6 +6,7 @@
 #include "report/plot.h"
 
 enum { ZERO_LANE = 16 /* points */ };
+#define LARGEST 1e250 /* no axis ends beyond it: differences, ratios and margins of ends stay finite */
 
 /* 1, 2 or 5 times a power of ten, about range / wanted. */
 static double nice_step(double range, double wanted)
@@ -17,6 +18,8 @@ static double nice_step(double range, double wanted)
 qk_scale qk_scale_linear(double low, double high)
 {
     if (!isfinite(low) || !isfinite(high) || high < low) low = 0, high = 1;
+    low = fmax(low, -LARGEST);
+    high = fmin(high, LARGEST);
     if (high - low <= 1e-12 * fmax(fabs(low), fabs(high)) || high - low < 1e-300) {
         double margin = high != 0 ? fabs(high) / 2 : 1;
         if (low != 0) low -= margin;
@@ -29,8 +32,10 @@ qk_scale qk_scale_linear(double low, double high)
 qk_scale qk_scale_log(double low, double high, bool has_zero)
 {
     if (!(low > 0) || !isfinite(low) || !isfinite(high) || high < low) low = 1, high = 10;
-    if (high < low * 1.5) low /= 1.5, high *= 1.5;
-    double margin = pow(high / low, 0.04);
+    low = fmin(fmax(low, 1 / LARGEST), LARGEST / 10);
+    high = fmin(fmax(high, low), LARGEST);
+    if (high < low * 1.1) low /= 1.05, high *= 1.05;
+    double margin = exp(0.04 * (log(high) - log(low)));
     return (qk_scale){ .log = true, .has_zero = has_zero, .low = low / margin, .high = high * margin };
 }
 
@@ -49,7 +54,7 @@ double qk_scale_map(const qk_scale *scale, double value)
     if (!isfinite(value)) return NAN;
     if (scale->log && value == 0) return qk_scale_zero(scale);
     if (scale->log && value < 0) return NAN;
-    double share = scale->log ? log(value / scale->low) / log(scale->high / scale->low)
+    double share = scale->log ? (log(value) - log(scale->low)) / (log(scale->high) - log(scale->low))
                               : (value - scale->low) / (scale->high - scale->low);
     double from = scale->from + lane(scale);
     return from + share * (scale->to - from);
@@ -67,7 +72,7 @@ size_t qk_scale_ticks(double ticks[QK_MAX_TICKS], const qk_scale *scale)
 {
     static const double mantissas[3][4] = { { 1, 0, 0, 0 }, { 1, 3, 0, 0 }, { 1, 2, 5, 0 } };
     if (!scale->log) return linear_ticks(ticks, scale->low, scale->high, nice_step(scale->high - scale->low, 5));
-    double decades = log10(scale->high / scale->low);
+    double decades = log10(scale->high) - log10(scale->low);
     if (decades < 0.7) return linear_ticks(ticks, scale->low, scale->high, nice_step(scale->high - scale->low, 4));
     const double *wanted = mantissas[decades > 4 ? 0 : decades > 2 ? 1 : 2];
     int every = (int)ceil(decades / 10), first = (int)floor(log10(scale->low));
