@@ -172,6 +172,37 @@ static void receipts_tell_what_was_done(void **state)
     close_fixture(&f);
 }
 
+/* Two edits alike each keep their own receipt, in every condition of the class, and no probe changes one. */
+static void equal_edits_keep_their_own_receipts(void **state)
+{
+    (void)state;
+    fixture f = open_fixture("mha");
+    size_t dims[] = { 3 };
+    uint8_t *mask = mask_of(f.c, QK_SITE_Q, dims, 1), *last_mask = mask_of(f.c, QK_SITE_LN_FINAL_OUT, dims, 1);
+    const qk_edit twice = { .site = QK_SITE_Q, .layer = 1, .op = QK_OP_SCALE, .amount = 2, .mask = mask };
+    const qk_edit edits[] = { twice, twice, { .site = QK_SITE_LN_FINAL_OUT, .op = QK_OP_ZERO, .mask = last_mask } };
+    const qk_condition conditions[2] = { { "twice", edits, 3 }, { "again", edits, 3 } };
+    seen s = { .dims = { 3 }, .n_dims = 1 };
+    qk_probe probe = { .sites = QK_AT(QK_SITE_LN_FINAL_OUT), .see = see_q, .user = &s };
+    qk_pass_spec spec = spec_of(&f);
+    spec.conditions = conditions;
+    spec.n_conditions = 2;
+    qk_pass_result *r = run(&f, &spec);
+    spec.probes = &probe;
+    spec.n_probes = 1;
+    qk_pass_result *probed = run(&f, &spec);
+    for (size_t i = 0; i < N_DOCUMENTS * 2; i++) {
+        const qk_receipt *receipt = r->receipts[i];
+        for (int e = 0; e < 3; e++) assert_int_equal(receipt[e].visited, f.sequences[i / 2].n_tokens);
+        assert_true(receipt[0].sum_abs > 0 && receipt[1].sum_abs == 2 * receipt[0].sum_abs);
+        assert_memory_equal(receipt, probed->receipts[i], 3 * sizeof *receipt);
+    }
+    assert_true(same_nll(r, 0, probed, 1));
+    qk_pass_result_free(r), qk_pass_result_free(probed);
+    free(mask), free(last_mask);
+    close_fixture(&f);
+}
+
 /* Conditions that differ in the last layer only: one computation up to there, the same numbers as alone. */
 static void forks_equal_separate_runs(void **state)
 {
@@ -588,7 +619,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_and_probes_change_no_bit), cmocka_unit_test(an_edit_that_keeps_values_is_no_edit),
-        cmocka_unit_test(receipts_tell_what_was_done), cmocka_unit_test(forks_equal_separate_runs),
+        cmocka_unit_test(receipts_tell_what_was_done),
+        cmocka_unit_test(equal_edits_keep_their_own_receipts), cmocka_unit_test(forks_equal_separate_runs),
         cmocka_unit_test(without_rotation_constants_in_keys_do_not_matter), cmocka_unit_test(a_rotary_pair_may_be_rescaled),
         cmocka_unit_test(ops_do_what_their_names_say), cmocka_unit_test(top_dims_of_each_head_get_their_mean),
         cmocka_unit_test(non_finite_values_are_located), cmocka_unit_test(a_budget_is_kept_or_refused),

@@ -12,7 +12,7 @@
 /* Fill `err` (NULL allowed) and return `status`, so that `return qk_fail(...)` reads as one sentence.  Control
  * characters and broken UTF-8 in the formatted text become '?': names come from files. */
 qk_status qk_fail(qk_error *err, qk_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Put "prefix: " before the message of a failed call; returns err->status (QK_E_ARGUMENT where err is NULL). */
+/* Put "prefix: " before the message of a failed call; returns `status`. */
 qk_status qk_prefix(qk_error *err, qk_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 qk_status qk_out_of_memory(qk_error *err, const char *what, size_t n_bytes);
 

@@ -278,7 +278,6 @@ qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *compiled, c
                    .n_dims = compiled->n_dims,
                    .stride = stride,
                    .n_rows = last - first,
-
                    .x = x + first * stride,
                    .width = qk_site_width(config, e->site),
                    .head_dim = config->head_dim,

@@ -13,8 +13,7 @@
     X(q) X(k) X(v) X(o) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate) X(up) X(down)  \
         X(gate_bias) X(up_bias) X(down_bias)
 
-/* The weight in f32: where it is mapped, or converted to *at, which moves on. */
-static const float *load(const qk_weight *weight, float **at, int n_threads)
+const float *qk_weight_load(const qk_weight *weight, float **at, int n_threads)
 {
     if (!weight->tensor) return NULL;
     const float *mapped = qk_weight_mapped(weight);
@@ -33,7 +32,7 @@ void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer)
 {
     const qk_layer_weights *w = &pass->model->layers[layer];
     float *at = pass->scratch.layer;
-#define X(field) out->field = load(&w->field, &at, pass->layout.n_threads);
+#define X(field) out->field = qk_weight_load(&w->field, &at, pass->layout.n_threads);
     LAYER_FIELDS(X)
 #undef X
 }
@@ -179,35 +178,17 @@ static void attend_all(const qk_pass *pass, int layer, const qk_segment *segment
 }
 
 /* Show a block of scores or pattern as rows over all keys of the sequence. */
-static qk_status show_block(qk_pass *pass, qk_site site, int layer, const qk_segment *s, int head,
+static qk_status show_block(const qk_pass *pass, qk_site site, int layer, const qk_segment *s, int head,
                             const qk_attention *a, qk_error *err)
 {
     if (!qk_site_wanted(pass, site, layer)) return QK_OK;
     float beyond = site == QK_SITE_SCORES ? -INFINITY : 0;
     for (size_t i = 0; i < a->n_rows; i++)
         for (size_t j = a->row0 + a->n_rows; j < s->n_rows; j++) a->scores[i * a->scores_stride + j] = beyond;
-    for (size_t p = 0; p < pass->spec->n_probes; p++) {
-        const qk_probe *probe = &pass->spec->probes[p];
-        bool all = probe->layer_from == 0 && probe->layer_to == 0;
-        if (!(probe->sites & QK_AT(site)) || !(all || (layer >= probe->layer_from && layer < probe->layer_to)))
-            continue;
-        for (size_t c = s->condition; c < pass->group.condition1; c++) {
-            if (pass->standing[(size_t)layer * pass->spec->n_conditions + c] != s->condition) continue;
-            qk_view view = { .site = site,
-                             .layer = layer,
-                             .sequence = s->sequence,
-                             .condition = c,
-                             .head = head,
-                             .row0 = a->row0,
-                             .n_rows = a->n_rows,
-                             .width = s->n_rows,
-                             .stride = a->scores_stride,
-                             .x = a->scores };
-            qk_status status = probe->see(probe->user, &view, err);
-            if (status) return status;
-        }
-    }
-    return QK_OK;
+    qk_segment part = *s;
+    part.position0 = a->row0;
+    part.n_rows = a->n_rows;
+    return qk_probes_show(pass, site, layer, head, a->scores, a->scores_stride, s->n_rows, &part, err);
 }
 
 /* The same, block after block in order, for probes that look at scores or pattern. */
@@ -258,8 +239,8 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, 
 {
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
-    size_t width = (size_t)c->d_model, q = (size_t)(c->n_heads * c->head_dim),
-           kv = (size_t)(c->n_kv_heads * c->head_dim);
+    size_t width = (size_t)c->d_model, d = (size_t)c->head_dim, q = (size_t)c->n_heads * d,
+           kv = (size_t)c->n_kv_heads * d;
     for (size_t i = 0; i < n_parts; i++) {
         qk_status status = qk_site_visit(pass, QK_SITE_RESID_PRE, layer, pass->residual + parts[i].x_row * width, width,
                                          &parts[i], 1, err);
@@ -294,7 +275,7 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
 {
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
-    size_t width = (size_t)c->d_model, q = (size_t)(c->n_heads * c->head_dim), ffn = (size_t)c->d_ffn;
+    size_t width = (size_t)c->d_model, q = (size_t)c->n_heads * (size_t)c->head_dim, ffn = (size_t)c->d_ffn;
     product(pass, b->delta, b->q + row * q, w->o, w->o_bias, n_rows, width, q);
     qk_status status = qk_site_visit(pass, QK_SITE_ATTN_OUT, layer, b->delta, width, parts, n_parts, err);
     if (!status) status = add_delta(pass, QK_SITE_RESID_MID, layer, parts, n_parts, err);
@@ -336,7 +317,7 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, cons
     static const qk_site k_sites[3] = { QK_SITE_K, QK_SITE_K_NORMED, QK_SITE_ROT_K };
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
-    size_t q = (size_t)(c->n_heads * c->head_dim), kv = (size_t)(c->n_kv_heads * c->head_dim);
+    size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim;
     qk_segment *parts = NULL;
     qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
     if (!status) status = for_blocks(project_block, pass, layer, w, segments, n_segments, parts, err);

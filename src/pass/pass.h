@@ -112,6 +112,8 @@ typedef struct qk_pass {
     double done, total;         /* row-layers, for progress */
 } qk_pass;
 
+/* The weight in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
+const float *qk_weight_load(const qk_weight *weight, float **at, int n_threads);
 /* The layer's weights into *out; converts into scratch.layer. */
 void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
 size_t qk_layer_floats(const qk_model *model, int layer);
@@ -122,6 +124,10 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *weights
  * of the parts lie one behind the other. */
 qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *parts, size_t n_parts,
                         qk_error *err);
+/* Show rows of one part to the probes of a site, for every condition that its class stands for.  head: -1 but for scores
+ * and pattern. */
+qk_status qk_probes_show(const qk_pass *pass, qk_site site, int layer, int head, const float *x, size_t stride,
+                         size_t width, const qk_segment *part, qk_error *err);
 /* The pieces of `segments` that lie in batch rows [row, row + n_rows), into parts; returns how many. */
 size_t qk_segments_cut(qk_segment *parts, const qk_segment *segments, size_t n_segments, size_t row, size_t n_rows);
 bool qk_site_wanted(const qk_pass *pass, qk_site site, int layer);

@@ -47,25 +47,16 @@ static qk_segment needed_rows(const qk_pass *pass, const qk_segment *s, bool all
 
 qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
 {
-    const qk_weight *final_norm = &pass->model->final_norm, *u = &pass->model->unembedding;
     float *at = pass->scratch.layer;
-    bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1),
-         normed_shown = qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
-    bool wants_logits = pass->spec->score || shown;
-    const float *unembedding = wants_logits ? qk_weight_mapped(u) : NULL;
-    qk_weight_rows(at, final_norm, 0, final_norm->n_rows);
-    const float *gain = at;
-    at += final_norm->n_rows;
-    if (wants_logits && !unembedding) {
-        const size_t step = 64;
-#pragma omp parallel for num_threads(pass->layout.n_threads)
-        for (size_t row = 0; row < u->n_rows; row += step)
-            qk_weight_rows(at + row * u->n_cols, u, row, u->n_rows - row < step ? u->n_rows - row : step);
-        unembedding = at;
-    }
+    bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1), wants_logits = pass->spec->score || shown;
+    bool all = shown || qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
+    for (size_t i = 0; i < pass->edits.n; i++) all = all || pass->edits.items[i].edit->site == QK_SITE_LN_FINAL_OUT;
+    const float *gain = qk_weight_load(&pass->model->final_norm, &at, pass->layout.n_threads);
+    const float *unembedding =
+        wants_logits ? qk_weight_load(&pass->model->unembedding, &at, pass->layout.n_threads) : NULL;
     size_t step = pass->layout.logit_rows < pass->layout.block_rows ? pass->layout.logit_rows : pass->layout.block_rows;
     for (size_t i = 0; i < n_segments; i++) {
-        qk_segment rows = needed_rows(pass, &segments[i], shown || normed_shown);
+        qk_segment rows = needed_rows(pass, &segments[i], all);
         for (size_t row = 0; row < rows.n_rows; row += step) {
             qk_segment part = rows;
             part.x_row += row;

@@ -44,6 +44,25 @@ static int stage_at(const qk_pass *pass, qk_site site, int layer)
     return qk_site_describe(site)->per_layer ? layer : pass->config->n_layers;
 }
 
+/* The edit of condition `to` that matches item `index` of condition `from`: conditions of one class have equal edits at a
+ * stage, in equal order (pass.c, same_edits), so it is the one with as many of that stage before it. */
+static const qk_compiled_edit *twin_of(const qk_edit_table *t, size_t from, size_t index, size_t to)
+{
+    int stage = t->items[index].stage;
+    size_t before = 0, j = t->first[to];
+    for (size_t i = t->first[from]; i < index; i++) before += t->items[i].stage == stage;
+    while (t->items[j].stage != stage || before-- > 0) j++;
+    return &t->items[j];
+}
+
+static void add_receipt(qk_receipt *sum, const qk_receipt *more)
+{
+    sum->visited += more->visited;
+    sum->changed += more->changed;
+    sum->sum_abs += more->sum_abs;
+    if (more->max_abs > sum->max_abs) sum->max_abs = more->max_abs;
+}
+
 static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *part,
                              qk_error *err)
 {
@@ -56,19 +75,10 @@ static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, s
         qk_status status =
             qk_edit_apply(&receipt, edit, pass->config, x, stride, part->n_rows, part->position0, part->sequence, err);
         if (status) return status;
-        for (size_t c = part->condition; c < pass->group.condition1;
-             c++) { /* equal edits, equal places in their lists? no: find it */
+        for (size_t c = part->condition; c < pass->group.condition1; c++) {
             if (!stands_for(pass, stage, part->condition, c)) continue;
-            for (size_t j = t->first[c]; j < t->first[c + 1]; j++) {
-                if (t->items[j].edit->site != site || !qk_edits_equal(edit, &t->items[j], pass->config)) continue;
-                qk_receipt *sum =
-                    &pass->result->receipts[part->sequence * pass->spec->n_conditions + c][t->items[j].index];
-                sum->visited += receipt.visited;
-                sum->changed += receipt.changed;
-                sum->sum_abs += receipt.sum_abs;
-                if (receipt.max_abs > sum->max_abs) sum->max_abs = receipt.max_abs;
-                break;
-            }
+            qk_receipt *receipts = pass->result->receipts[part->sequence * pass->spec->n_conditions + c];
+            add_receipt(&receipts[twin_of(t, part->condition, i, c)->index], &receipt);
         }
     }
     return QK_OK;
@@ -103,8 +113,8 @@ static qk_status check_finite(const qk_pass *pass, qk_site site, int layer, cons
     return bad ? locate(pass, site, layer, x, stride, width, part, err) : QK_OK;
 }
 
-static qk_status show_probes(qk_pass *pass, qk_site site, int layer, const float *x, size_t stride, size_t width,
-                             const qk_segment *part, qk_error *err)
+qk_status qk_probes_show(const qk_pass *pass, qk_site site, int layer, int head, const float *x, size_t stride,
+                         size_t width, const qk_segment *part, qk_error *err)
 {
     int stage = stage_at(pass, site, layer);
     for (size_t i = 0; i < pass->spec->n_probes; i++) {
@@ -116,7 +126,7 @@ static qk_status show_probes(qk_pass *pass, qk_site site, int layer, const float
                              .layer = qk_site_describe(site)->per_layer ? layer : -1,
                              .sequence = part->sequence,
                              .condition = c,
-                             .head = -1,
+                             .head = head,
                              .row0 = part->position0,
                              .n_rows = part->n_rows,
                              .width = width,
@@ -137,7 +147,7 @@ qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t
         float *rows = x + (parts[i].row - parts[0].row) * stride;
         qk_status status = apply_edits(pass, site, layer, rows, stride, &parts[i], err);
         if (!status) status = check_finite(pass, site, layer, rows, stride, width, &parts[i], err);
-        if (!status) status = show_probes(pass, site, layer, rows, stride, width, &parts[i], err);
+        if (!status) status = qk_probes_show(pass, site, layer, -1, rows, stride, width, &parts[i], err);
         if (status) return status;
     }
     return QK_OK;
