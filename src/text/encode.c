@@ -5,13 +5,6 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* Unicode White_Space */
-static bool is_space(uint32_t c)
-{
-    return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
 /* A character of words, as Rust's regular expressions count them: letters, marks, digits, connectors, joiners, circled
  * letters. */
 static bool is_word(uint32_t c)
@@ -52,10 +45,10 @@ static qk_span widen(const qk_added_token *token, const char *text, size_t n_byt
 {
     while (token->left_strip && match.start > done) {
         size_t before = character_before(text, match.start);
-        if (!is_space(character_at(text, before))) break;
+        if (!qk_is_white_space(character_at(text, before))) break;
         match.start = before;
     }
-    while (token->right_strip && match.end < n_bytes && is_space(character_at(text, match.end)))
+    while (token->right_strip && match.end < n_bytes && qk_is_white_space(character_at(text, match.end)))
         match.end += (size_t)qk_utf8_length((const uint8_t *)text + match.end, n_bytes - match.end);
     return match;
 }
