@@ -27,9 +27,10 @@ static qk_status gguf_int(int *out, const qk_ckpt *ckpt, const char *arch, const
     bool found = qk_gguf_int(&n, ckpt, key);
     if (!found && fallback < 0)
         return qk_fail(err, QK_E_FORMAT, "%s: key \"%s\" is missing or no integer", qk_ckpt_path(ckpt), key);
-    if (found && (n < 1 || n > high))
-        return qk_fail(err, QK_E_FORMAT, "%s: key \"%s\": expected 1 to %lld, found %lld", qk_ckpt_path(ckpt), key,
-                       (long long)high, (long long)n);
+    int64_t low = fallback != 0; /* where 0 means "none", a file may say so */
+    if (found && (n < low || n > high))
+        return qk_fail(err, QK_E_FORMAT, "%s: key \"%s\": expected %lld to %lld, found %lld", qk_ckpt_path(ckpt), key,
+                       (long long)low, (long long)high, (long long)n);
     *out = (int)n;
     return QK_OK;
 }
@@ -190,6 +191,9 @@ static qk_status check(const qk_config *c, const qk_ckpt *ckpt, qk_error *err)
                        c->n_heads, c->n_kv_heads);
     if (c->head_dim < 2 || c->head_dim % 2)
         return qk_fail(err, QK_E_FORMAT, "%s: head_dim %d: expected an even number", qk_ckpt_path(ckpt), c->head_dim);
+    if (!(c->softmax_scale > 0) || isinf(c->softmax_scale))
+        return qk_fail(err, QK_E_FORMAT, "%s: softmax scale: expected a positive number, found %g", qk_ckpt_path(ckpt),
+                       c->softmax_scale);
     if ((int64_t)c->n_heads * c->head_dim > 1 << 22)
         return qk_fail(err, QK_E_FORMAT, "%s: %d heads of %d dims: too wide", qk_ckpt_path(ckpt), c->n_heads,
                        c->head_dim);
