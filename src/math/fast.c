@@ -38,8 +38,8 @@ static void product(float *y, size_t y_stride, const float *x, size_t x_stride, 
     if (m * n * k < SERIAL_BELOW) n_threads = 1;
 #pragma omp parallel num_threads(n_threads)
     {
-        omp_set_num_threads(
-            1); /* oneDNN splits sums over the threads it sees; one thread a tile keeps the bits fixed */
+        /* oneDNN splits sums over the threads it sees: one thread a tile keeps the bits fixed. */
+        omp_set_num_threads(1);
 #pragma omp for schedule(dynamic, 1) collapse(2)
         for (size_t c = 0; c < column_tiles; c++)
             for (size_t r = 0; r < row_tiles; r++) {
@@ -84,8 +84,8 @@ CLONES static void rotate(float *x, const float *cos, const float *sin, size_t h
     }
 }
 
-/* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p the Taylor polynomial of degree 7 on |r| <= ln(2)/2; 0 below the
- * smallest normal float, infinity above the largest; NaN stays NaN. */
+/* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p the Taylor polynomial of degree 7 on |r| <= ln(2)/2; 0 below
+ * -87 and infinity above 88, near the ends of the normal floats; NaN stays NaN. */
 static inline float exponential(float x)
 {
     const float round_off = 12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
@@ -106,7 +106,7 @@ static inline float exponential(float x)
     power.u = (bits.u + 127) << 23;
     float result = p * power.f;
     result = x < -87.0f ? 0 : result;
-    return x > 88.7f ? INFINITY : result;
+    return x > 88.0f ? INFINITY : result;
 }
 
 CLONES static float largest(const float *x, size_t n)

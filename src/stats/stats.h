@@ -77,7 +77,7 @@ typedef struct qk_interval { double estimate, low, high; const char *refused; } 
  * mean.  n_draws resamples from a counter-based stream, so the result does not depend on threads. Refused for n < 2.
  * BCa falls back to percentile where acceleration or bias is undefined (constant jackknife). */
 qk_interval qk_bootstrap_ratio(const double *num, const double *den, size_t n, size_t n_draws, uint64_t seed);
-/* The same for the difference of two ratios over the same documents, (num1/den1) - (num2/den2). */
+/* The same for sum(num1 - num2)/sum(den): two arms over the same documents. */
 qk_interval qk_bootstrap_difference(const double *num1, const double *num2, const double *den, size_t n, size_t n_draws,
                                     uint64_t seed);
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SIGN_FLIP_DRAWS = 100000 }; /* beyond 20 documents, where the exact count ends */
+enum { SIGN_FLIP_DRAWS = 100000 }; /* beyond 40 documents, where the exact count ends */
 
 /* Tests that Holm's correction takes together: those of one kind, over all models and comparisons. */
 typedef enum family { FAMILY_T, FAMILY_SIGN_FLIP, N_FAMILIES } family;
