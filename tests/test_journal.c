@@ -126,6 +126,30 @@ static void expect_full_disk(const qk_run *run, const json_t *object)
     assert_non_null(strstr(err.message, "results.json"));
 }
 
+/* What a process left that was killed while it wrote: gone at the next opening, unless that process still runs. */
+static void leftovers_are_swept(void **state)
+{
+    (void)state;
+    char mine[64];
+    qk_run *run = NULL;
+    json_t *key = make_key(5);
+    assert_ok(qk_run_open(&run, in_scratch("swept"), key, false, err));
+    qk_run_close(run);
+    snprintf(mine, sizeof mine, "swept/a.csv.tmp-%ld", (long)getpid());
+    assert_ok(qk_make_folders(in_scratch("swept/figures"), err));
+    assert_ok(qk_write_file(in_scratch("swept/results.json.tmp-2147483647"), "x", 1, err));
+    assert_ok(qk_write_file(in_scratch("swept/figures/a.svg.tmp-2147483647"), "x", 1, err));
+    assert_ok(qk_write_file(in_scratch("swept/notes.tmp-me"), "x", 1, err));
+    assert_ok(qk_write_file(in_scratch(mine), "x", 1, err));
+    assert_ok(qk_run_open(&run, in_scratch("swept"), key, true, err));
+    qk_run_close(run);
+    assert_false(qk_path_exists(in_scratch("swept/results.json.tmp-2147483647")));
+    assert_false(qk_path_exists(in_scratch("swept/figures/a.svg.tmp-2147483647")));
+    assert_true(qk_path_exists(in_scratch("swept/notes.tmp-me")));
+    assert_true(qk_path_exists(in_scratch(mine)));
+    json_decref(key);
+}
+
 static void json_files_are_stable(void **state)
 {
     (void)state;
@@ -228,9 +252,9 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--write") == 0) return write_for_ever(argv[2]);
     if (!mkdtemp(scratch)) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(units_come_back),         cmocka_unit_test(another_key_is_refused),
+        cmocka_unit_test(units_come_back),             cmocka_unit_test(another_key_is_refused),
         cmocka_unit_test(foreign_folders_are_refused), cmocka_unit_test(json_files_are_stable),
-        cmocka_unit_test(a_kill_loses_nothing),
+        cmocka_unit_test(leftovers_are_swept),         cmocka_unit_test(a_kill_loses_nothing),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);

@@ -206,6 +206,35 @@ static void a_model_without_massive_values_is_named(void **state)
     json_decref(results);
 }
 
+/* ---- what is said */
+
+/* The page after `path` of disrupt's results became `value`. */
+static void expect_words(const char *path, json_t *value, const char *words, size_t n)
+{
+    json_t *results = load_fixture("disrupt", "results.json");
+    change_at(results, path, value);
+    save_run("words", "disrupt", results);
+    assert_ok(qk_report_build(in_scratch("words", ""), &plain, err));
+    char *page = read_text(in_scratch("words", "report.html"));
+    if (count(page, words) != n) fail_msg("%s: \"%s\" %zu times, expected %zu", path, words, count(page, words), n);
+    free(page);
+    json_decref(results);
+}
+
+static void the_verdict_takes_interval_and_tests(void **state)
+{
+    (void)state;
+    const char *more = "massive dims matter more than as many random ones";
+    expect_words("summary.0.tokens", json_integer(1), more, 2);
+    expect_words("effects.0.m_minus_r.ci95", json_pack("[f,f]", -0.1, 0.2), more, 1);
+    expect_words("effects.0.m_minus_r.ci95", json_pack("[f,f]", -0.1, 0.2), "do not show that massive dims matter", 1);
+    expect_words("effects.0.m_minus_r.ci95", json_pack("[f,f]", -0.2, -0.1), "matter <b>less</b> than", 1);
+    expect_words("effects.1.m_minus_r.ci95", json_null(), more, 1);
+    expect_words("tests.2.log10_p", json_real(-1.2), "undecided with these documents", 1);
+    expect_words("tests.2.log10_p", json_real(-1.2), more, 1);
+    expect_words("summary.2.delta_nll", json_real(99), "1 of the 5 random controls cost as much or more", 1);
+}
+
 /* ---- sizes */
 
 /* The same model and its rows once more, as model `copy`. */
@@ -321,6 +350,7 @@ int main(void)
         cmocka_unit_test(nulls_are_gaps),
         cmocka_unit_test(empty_arrays_are_drawn),
         cmocka_unit_test(a_model_without_massive_values_is_named),
+        cmocka_unit_test(the_verdict_takes_interval_and_tests),
         cmocka_unit_test(one_to_four_models_are_drawn),
         cmocka_unit_test(a_large_model_is_drawn),
         cmocka_unit_test(captured_tensors_are_drawn),

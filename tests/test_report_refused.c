@@ -13,21 +13,6 @@ static void expect_error(const char *folder, qk_status status, const char *part)
     each_file(in_scratch(folder, ""), no_half_file, NULL);
 }
 
-/* `path` such as "summary.2.by_layer.0.mean": takes away the last, and gives it `value` instead where there is one. */
-static void change_at(json_t *root, const char *path, json_t *value)
-{
-    char key[64];
-    for (const char *dot; (dot = strchr(path, '.')); path = dot + 1) {
-        snprintf(key, sizeof key, "%.*s", (int)(dot - path), path);
-        root = json_is_array(root) ? json_array_get(root, (size_t)atol(key)) : json_object_get(root, key);
-        assert_non_null(root);
-    }
-    if (value)
-        assert_int_equal(json_object_set_new(root, path, value), 0);
-    else
-        assert_int_equal(json_object_del(root, path), 0);
-}
-
 static void what_is_missing_is_named(void **state)
 {
     (void)state;

@@ -9,6 +9,7 @@
 #include "report/draw.h"
 #include "report/html.h"
 #include "report/report.h"
+#include "report/sweep.h"
 
 enum { MAX_PARTS = 16 };
 
@@ -97,6 +98,7 @@ static qk_status build_run(qk_part *part, const char *folder, const char *name, 
     char *own = strdup(""), *above = strdup(name);
     qk_status status = own && above ? qk_results_open(&part->results, folder, err) : qk_out_of_memory(err, folder, 0);
     part->folder = own;
+    qk_sweep_leftovers(folder);
     if (!status) status = qk_draw_results(&part->drawing, part->results, err);
     if (!status) status = qk_csv_write(part->results, err);
     if (!status) status = write_figures(part, options, err);

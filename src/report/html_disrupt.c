@@ -93,16 +93,62 @@ static double massive_dims(const qk_results *results, size_t model)
 
 static const char *rises(double delta) { return delta < 0 ? "falls" : "rises"; }
 
+/* How many single controls cost as much as the massive dims: a mean over controls hides them. */
+static void put_rivals(FILE *stream, const qk_results *results, size_t model, double delta)
+{
+    const json_t *conditions = qk_rows(results, "conditions");
+    size_t n = 0, n_rivals = 0;
+    for (size_t i = 0; i < json_array_size(conditions); i++) {
+        const json_t *row = json_array_get(conditions, i);
+        if (qk_field_index(row, "model") != model || !qk_field_is(row, "kind", "random")) continue;
+        const json_t *summary = qk_find_row(results, "summary", model, "condition", qk_field_text(row, "name"));
+        n++;
+        n_rivals += qk_field_number(summary, "delta_nll") >= delta;
+    }
+    if (n_rivals) qk_html(stream, " %zu of the %zu random controls cost as much or more.", n_rivals, n);
+}
+
+/* Massive minus random, and what may be said of it: "more" takes an interval without 0 and every test that was done. */
+static void put_verdict(FILE *stream, const qk_results *results, size_t model)
+{
+    const json_t *effect = json_object_get(qk_find_row(results, "effects", model, NULL, NULL), "m_minus_r");
+    const json_t *tests = qk_rows(results, "tests");
+    const double level = log10(0.05);
+    double ci[2], weakest = -INFINITY;
+    if (isnan(qk_field_number(effect, "delta_nll"))) return;
+    qk_field_pair(ci, effect, "ci95");
+    qk_html(stream, " Massive minus random is %g", qk_field_number(effect, "delta_nll"));
+    qk_html_interval(stream, effect, "ci95");
+    for (size_t i = 0; i < json_array_size(tests); i++) {
+        const json_t *row = json_array_get(tests, i), *of = json_object_get(row, "model");
+        if (!json_is_integer(of) || (size_t)json_integer_value(of) != model) continue;
+        if (!qk_field_is(row, "comparison", "massive vs random") || isnan(qk_field_number(row, "log10_p"))) continue;
+        qk_html(stream, "; %s, %s", qk_field_text(row, "name"), qk_field_text(row, "p"));
+        weakest = fmax(weakest, qk_field_number(row, "log10_p"));
+    }
+    if (!isfinite(ci[0]) || !isfinite(ci[1]))
+        fputs(".", stream);
+    else if (ci[0] <= 0 && ci[1] >= 0)
+        fputs(": <b>these documents do not show that massive dims matter more than random ones.</b>", stream);
+    else if (weakest > level)
+        fputs(": the interval leaves out 0, but not every test finds a difference at 5\u00a0%: <b>undecided with these "
+              "documents.</b>",
+              stream);
+    else
+        fputs(ci[0] > 0 ? ": massive dims matter more than as many random ones."
+                        : ": massive dims matter <b>less</b> than as many random ones.",
+              stream);
+}
+
 static void put_model_findings(FILE *stream, const qk_results *results, size_t model)
 {
     const char *name = results->models[model].name;
     const json_t *base = qk_find_row(results, "summary", model, "condition", "baseline");
     const json_t *massive = qk_find_row(results, "summary", model, "condition", "massive");
     const json_t *random = qk_find_row(results, "summary", model, "condition", "random");
-    const json_t *effect = json_object_get(qk_find_row(results, "effects", model, NULL, NULL), "m_minus_r");
     const char *doing = op_of(results)->doing;
     double delta = qk_field_number(massive, "delta_nll"), random_delta = qk_field_number(random, "delta_nll");
-    double dims = massive_dims(results, model), ci[2];
+    double dims = massive_dims(results, model);
     if (isnan(delta)) {
         qk_html(stream, "<li><b>%s</b>: the loss after %s massive dims could not be computed.</li>\n", name, doing);
         return;
@@ -118,18 +164,8 @@ static void put_model_findings(FILE *stream, const qk_results *results, size_t m
         qk_html_interval(stream, random, "ci95");
         fputs(".", stream);
     }
-    qk_field_pair(ci, effect, "ci95");
-    if (!isnan(qk_field_number(effect, "delta_nll"))) {
-        qk_html(stream, " The difference is %g", qk_field_number(effect, "delta_nll"));
-        qk_html_interval(stream, effect, "ci95");
-        if (isfinite(ci[0]) && isfinite(ci[1]))
-            fputs(ci[0] > 0   ? ": massive dims matter more than as many random ones."
-                  : ci[1] < 0 ? ": massive dims matter <b>less</b> than as many random ones."
-                              : ": <b>these documents do not show that massive dims matter more than random ones.</b>",
-                  stream);
-        else
-            fputs(".", stream);
-    }
+    put_rivals(stream, results, model, delta);
+    put_verdict(stream, results, model);
     fputs("</li>\n", stream);
 }
 

@@ -123,6 +123,7 @@ static void put_changes(FILE *stream, const qk_results *results)
         const char *p = qk_field_text(test, "p"), *refused = qk_field_text(test, "refused");
         if (*p) qk_html(stream, "; %s, %s", qk_field_text(test, "name"), p);
         if (*refused) qk_html(stream, "; not tested: %s", refused);
+        if (ci[0] < 0 && ci[1] > 0) fputs("; no change is within the interval", stream);
         fputs(".</li>\n", stream);
     }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "report/store.h"
+#include "report/sweep.h"
 
 enum { KEY_FLAGS = JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17), MAX_KEY_DEPTH = 16 };
 
@@ -163,6 +164,7 @@ qk_status qk_run_open(qk_run **out, const char *folder, const json_t *key, bool 
     if (!status) status = qk_store_open(&run->store, db_path, err);
     if (!status) status = claim_store(run, key_text, resume, err);
     if (status) goto out;
+    qk_sweep_leftovers(folder);
     *out = run;
     run = NULL;
 out:
