@@ -48,7 +48,8 @@ int main(int argc, char **argv)
     qk_pass_spec spec = { .sequences = &text, .n_sequences = 1, .probes = &probe, .n_probes = 1, .score = true };
     if (qk_pass_run(&result, model, &spec, &err)) goto out;
 
-    printf("%zu tokens, %.4f nats per token\n", text.n_tokens, result->scores[0].nll / (double)result->scores[0].n_tokens);
+    printf("%zu tokens, %.4f nats per token\n", text.n_tokens,
+           result->scores[0].nll / (double)result->scores[0].n_tokens);
     if (print_counts(norms, qk_model_config(model))) err = (qk_error){ QK_E_MEMORY, "out of memory" };
 out:
     if (err.status) fprintf(stderr, "probe: %s\n", err.message);

@@ -7,11 +7,13 @@
  *   qk_pass_run   one sweep through the model, layer by layer, that carries ALL sequences under ALL conditions
  *   qk_norms      streaming sums of q, k, v; thresholded by qk_massive_mask
  *
- * Conventions.  Outputs come first, inputs next, `err` last (NULL allowed).  On failure outputs are untouched.
- * _open/_new/_run hand over ownership, _close/_free take it back and accept NULL.  Nothing here prints, exits, reads the
- * environment or keeps state outside its handles.  Arrays are row-major, slowest axis first.  Query/key dims count in
- * Hugging Face order (a rotary pair is d and d + head_dim/2) whatever the file.  Layers count from 0.  Log-likelihoods
- * are in nats.  Every statistic accumulates in double. */
+ * Conventions.  Outputs come first, inputs next, `err` last (NULL allowed).  On failure outputs are untouched.  Every
+ * status that a function documents apart, it may also return QK_E_MEMORY.  _open/_new/_run hand over ownership,
+ * _close/_free take it back and accept NULL.  Nothing here prints, exits, reads the environment or keeps state outside
+ * its handles.  Arrays are row-major, slowest axis first.  Query/key dims count in Hugging Face order (a rotary pair is
+ * d and d + head_dim/2) whatever the file.  Layers count from 0.  Log-likelihoods are in nats.  Every statistic
+ * accumulates in double.  A qk_model is read-only: threads may share it, each with its own spec, norms and result; what
+ * is not const belongs to one thread at a time.  Formulas and their papers: docs/METHODS.md. */
 #ifndef QKSCOPE_H
 #define QKSCOPE_H
 
@@ -72,7 +74,7 @@ typedef enum qk_rope_kind {
     QK_ROPE_DYNAMIC, /* dynamic NTK: theta grows with the length beyond the trained one */
     QK_ROPE_YARN,    /* NTK by parts and an attention factor, Peng et al. 2023 */
     QK_ROPE_LLAMA3,  /* Llama 3.1: low frequencies divided by factor, a smooth band between */
-    QK_ROPE_LONGROPE,/* per-pair factors, one set short, one long, Ding et al. 2024 */
+    QK_ROPE_LONGROPE, /* per-pair factors, one set short, one long, Ding et al. 2024 */
     QK_ROPE_FACTORS  /* explicit per-pair divisors from the file (GGUF rope_freqs.weight) */
 } qk_rope_kind;
 
@@ -107,29 +109,35 @@ typedef struct qk_config {
 } qk_config;
 
 /* Open a Hugging Face folder, a .safetensors or .gguf file, a llama2.c .bin, or `org/name[@revision]` in the local
- * Hugging Face cache (`cache_dir`, NULL = none is searched).  What is inside decides, not the name.  Weights stay mapped.
- * The tokenizer is loaded where there is one.  QK_E_FORMAT names the tensor or key; QK_E_UNSUPPORTED names the feature. */
+ * Hugging Face cache (`cache_dir`, NULL = none is searched).  What is inside decides, not the name.  Weights stay
+ * mapped: the files must not change while the model is open.  The tokenizer is loaded where there is one; a broken one
+ * fails the call, an absent one only qk_tokenize and qk_detokenize.  QK_E_IO: not found, not readable, no config.json;
+ * QK_E_FORMAT and QK_E_SHAPE name the tensor or key, QK_E_UNSUPPORTED the feature. */
 QK_MUST_CHECK qk_status qk_model_open(qk_model **out, const char *path, const char *cache_dir, qk_error *err);
+/* Nothing borrowed from the model may be used any more. */
 void qk_model_close(qk_model *model);
+/* Never NULL; borrowed, lives as long as the model. */
 const qk_config *qk_model_config(const qk_model *model);
 
 /* Tokens of `n_bytes` of UTF-8, as the model reads them: BOS first where the tokenizer says so and `add_bos` is true.
- * *tokens is malloc'ed and the caller's to free(); *n_tokens may be 0 (then *tokens is NULL). */
+ * *tokens is malloc'ed and the caller's to free(); *n_tokens may be 0 (then *tokens is NULL).  QK_E_FORMAT: not UTF-8,
+ * with the offset; QK_E_IO: the checkpoint has no tokenizer, with what was looked for. */
 QK_MUST_CHECK qk_status qk_tokenize(int32_t **tokens, size_t *n_tokens, const qk_model *model, const char *utf8,
                                     size_t n_bytes, bool add_bos, qk_error *err);
-/* Text of `n_tokens` tokens without special tokens, NUL-terminated, malloc'ed, the caller's to free(). */
+/* Text of `n_tokens` tokens without special tokens, NUL-terminated, malloc'ed, the caller's to free().  QK_E_ARGUMENT:
+ * an id beyond the vocabulary; QK_E_IO: as for qk_tokenize. */
 QK_MUST_CHECK qk_status qk_detokenize(char **utf8, const qk_model *model, const int32_t *tokens, size_t n_tokens,
                                       qk_error *err);
 
-/* Inverse frequencies inv_freq[head_dim/2], radians per token, for a sequence of `n_tokens` tokens (dynamic and longrope
- * depend on it), and the factor that multiplies cos and sin.  Without rotation all are 0 and the factor is 1.
- * Formulas: docs/METHODS.md, "Rotation". */
+/* Inverse frequencies inv_freq[head_dim/2], radians per token, for a sequence of `n_tokens` tokens (dynamic and
+ * longrope depend on it), and the factor that multiplies cos and sin.  Without rotation all are 0 and the factor is 1.
+ * Formulas and papers: docs/METHODS.md, "Rotation".  Cannot fail. */
 void qk_rope_frequencies(float *inv_freq, double *attention_factor, const qk_config *config, size_t n_tokens);
 
-/* ---- sites: where a probe may stand and an edit may act ------------------------------------------------------------ */
+/* ---- sites: where a probe may stand and an edit may act ---------------------------------------------------------- */
 
-/* id, TransformerLens name ({} = layer), per-layer?, shape, editable?, meaning.  T tokens, H query heads, G key/value heads,
- * D head_dim, C d_model, F d_ffn, V n_vocab. */
+/* id, TransformerLens name ({} = layer), per-layer?, shape, editable?, meaning.  T tokens, H query heads, G key/value
+ * heads, D head_dim, C d_model, F d_ffn, V n_vocab. */
 #define QK_SITES(X)                                                                                                    \
     X(EMBED, "hook_embed", false, "TC", true, "token embeddings")                                                      \
     X(RESID_PRE, "blocks.{}.hook_resid_pre", true, "TC", true, "residual stream entering the layer")                   \
@@ -137,11 +145,11 @@ void qk_rope_frequencies(float *inv_freq, double *attention_factor, const qk_con
     X(Q, "blocks.{}.attn.hook_q", true, "THD", true, "query projection, before norm and rotation")                     \
     X(K, "blocks.{}.attn.hook_k", true, "TGD", true, "key projection, before norm and rotation")                       \
     X(V, "blocks.{}.attn.hook_v", true, "TGD", true, "value projection")                                               \
-    X(Q_NORMED, "blocks.{}.attn.hook_q_normed", true, "THD", true, "query after QK-norm (only where the model has one)") \
-    X(K_NORMED, "blocks.{}.attn.hook_k_normed", true, "TGD", true, "key after QK-norm (only where the model has one)") \
+    X(Q_NORMED, "blocks.{}.attn.hook_q_normed", true, "THD", true, "query after QK-norm, where the model has one")     \
+    X(K_NORMED, "blocks.{}.attn.hook_k_normed", true, "TGD", true, "key after QK-norm, where the model has one")       \
     X(ROT_Q, "blocks.{}.attn.hook_rot_q", true, "THD", true, "query as attention sees it, after rotation")             \
     X(ROT_K, "blocks.{}.attn.hook_rot_k", true, "TGD", true, "key as attention sees it, after rotation")               \
-    X(SCORES, "blocks.{}.attn.hook_attn_scores", true, "HTT", false, "scaled logits of attention, -inf where masked")  \
+    X(SCORES, "blocks.{}.attn.hook_attn_scores", true, "HTT", false, "scaled attention logits, -inf where masked")     \
     X(PATTERN, "blocks.{}.attn.hook_pattern", true, "HTT", false, "softmax of the scores; each row sums to 1")         \
     X(Z, "blocks.{}.attn.hook_z", true, "THD", true, "pattern-weighted values, before the output matrix")              \
     X(ATTN_OUT, "blocks.{}.hook_attn_out", true, "TC", true, "what attention adds to the residual stream")             \
@@ -174,7 +182,7 @@ typedef struct qk_site_info {
 
 /* The row of QK_SITES for `site`; lives for ever. */
 const qk_site_info *qk_site_describe(qk_site site);
-/* "blocks.3.attn.hook_q" into `name`; `layer` is ignored where the site has none. */
+/* "blocks.3.attn.hook_q" into `name`, NUL-terminated; `layer` is ignored where the site has none. */
 void qk_site_name(char name[64], qk_site site, int layer);
 /* Row width of `site` in `model`: heads*head_dim, d_model, d_ffn or n_vocab; for scores and pattern 0 (the keys). */
 size_t qk_site_width(const qk_config *config, qk_site site);
@@ -187,31 +195,34 @@ typedef struct qk_site_pattern {
 
 /* Parse one pattern: the TransformerLens name with a layer, `*`, or `{0-3,7}` in the layer's place, an alias of a
  * neighbouring tool (docs/FORMATS.md lists them), or a short form `q`, `rot_k6`, `resid_post12`.  QK_E_ARGUMENT names
- * what is unknown. */
-QK_MUST_CHECK qk_status qk_site_parse(qk_site_pattern *out, const char *pattern, const qk_config *config, qk_error *err);
+ * what is unknown: a site, a layer beyond the last, a norm that the model does not have. */
+QK_MUST_CHECK qk_status qk_site_parse(qk_site_pattern *out, const char *pattern, const qk_config *config,
+                                      qk_error *err);
 
-/* ---- edits --------------------------------------------------------------------------------------------------------- */
+/* ---- edits ------------------------------------------------------------------------------------------------------- */
 
 typedef enum qk_op {
     QK_OP_ZERO,
     QK_OP_MEAN,          /* values[width]: a mean measured elsewhere, the same at every position */
-    QK_OP_SEQUENCE_MEAN, /* each dim's mean over the positions of its own sequence (looks ahead: not causal) */
-    QK_OP_HEAD_MEAN,     /* one scalar a head: the mean over its chosen dims and all positions (Jin et al. 2025) */
+    QK_OP_SEQUENCE_MEAN, /* each dim's mean over the edited positions of its own sequence (looks ahead: not causal) */
+    QK_OP_HEAD_MEAN,     /* one scalar a head: the mean over its chosen dims and edited positions (Jin et al. 2025) */
     QK_OP_RESAMPLE,      /* a row drawn from bank[n_bank_rows][width], another one at each position */
     QK_OP_NOISE,         /* + amount * N(0, 1) */
     QK_OP_SCALE,         /* x amount */
     QK_OP_ADD,           /* + amount * values[width] */
-    QK_OP_PERMUTE,       /* shuffles each sequence's positions, one permutation for all dims */
+    QK_OP_PERMUTE,       /* shuffles each sequence's edited positions, one permutation for all dims */
     QK_N_OPS
 } qk_op;
 
-/* One change in one layer.  All pointers are borrowed for the length of the pass. */
+/* One change in one layer.  All pointers are borrowed for the length of the pass.  Ops that need a whole sequence
+ * (SEQUENCE_MEAN, HEAD_MEAN, PERMUTE, and top_k with any) stand at head-shaped sites only.  NOISE and RESAMPLE draw
+ * from (seed, index of the sequence, position): the same numbers in every condition, for any number of threads. */
 typedef struct qk_edit {
     qk_site site;
     int layer;              /* ignored where the site has none */
     qk_op op;
     const uint8_t *mask;    /* [width of the site]: 1 = this dim is edited; NULL with top_k */
-    int top_k;              /* > 0 (head-shaped sites): in each head the top_k dims by norm over this very sequence */
+    int top_k;              /* > 0 (head-shaped sites): in each head the top_k dims by norm over the edited positions */
     const float *values;    /* [width]; MEAN, ADD */
     const float *bank;      /* [n_bank_rows][width]; RESAMPLE */
     size_t n_bank_rows;
@@ -232,20 +243,21 @@ typedef struct qk_receipt {
     double sum_abs, max_abs;   /* of after - before */
 } qk_receipt;
 
-/* ---- the pass ------------------------------------------------------------------------------------------------------ */
+/* ---- the pass ---------------------------------------------------------------------------------------------------- */
 
 typedef struct qk_sequence {
     const int32_t *tokens; /* [n_tokens], borrowed; each in [0, n_vocab) */
     size_t n_tokens;       /* >= 1 */
-    size_t score_from;     /* first scored target, an index into tokens; at least 1 (the first token has no context) */
+    size_t score_from;     /* first scored target, an index into tokens, below n_tokens; at least 1: the first token
+                            * has no context.  Looked at only where the pass scores. */
 } qk_sequence;
 
-/* What a probe is shown; valid only during the call.  Rows of a sequence arrive in order, possibly in several blocks. */
+/* What a probe is shown; valid only during the call.  Rows of a sequence arrive in order, maybe in several blocks. */
 typedef struct qk_view {
     qk_site site;
     int layer;                  /* -1 where the site has none */
     size_t sequence, condition; /* indices into the spec */
-    int head;                   /* scores, pattern: query head; otherwise -1 (all heads lie side by side in a row) */
+    int head;                   /* scores, pattern: query head; otherwise -1: all heads lie side by side in a row */
     size_t row0, n_rows;        /* positions [row0, row0 + n_rows) */
     size_t width;               /* entries in a row; scores, pattern: n_tokens of the sequence */
     size_t stride;              /* floats from one row to the next, >= width */
@@ -255,7 +267,8 @@ typedef struct qk_view {
 typedef struct qk_probe {
     uint64_t sites;             /* QK_AT(a) | QK_AT(b): only these are materialised */
     int layer_from, layer_to;   /* half open; 0, 0 = all layers */
-    qk_status (*see)(void *user, const qk_view *view, qk_error *err); /* anything but QK_OK stops the pass */
+    /* Called from the thread that runs the pass, never from two at once.  Anything but QK_OK stops the pass. */
+    qk_status (*see)(void *user, const qk_view *view, qk_error *err);
     void *user;
 } qk_probe;
 
@@ -281,7 +294,8 @@ typedef struct qk_pass_spec {
     qk_precision precision;
     int n_threads;        /* 0 = as OpenMP says */
     size_t max_bytes;     /* budget for what the pass allocates; 0 = no limit */
-    /* Streams already done (resume): a group of streams is skipped when this says true for all of it.  NULL = none. */
+    /* Streams already done (resume): a group of streams is skipped when this says true for all of it; otherwise all of
+     * the group is computed and reported again.  NULL = none. */
     bool (*is_done)(void *user, size_t sequence, size_t condition);
     /* Called once a stream is scored, group by group, in order of sequence, then condition.  `receipts` [n_edits of the
      * condition]: what its edits did in this very stream (a journal that keeps them resumes to the same sums). */
@@ -308,29 +322,38 @@ typedef struct qk_pass_result {
     qk_receipt **receipts;  /* [n_sequences * n_conditions][n_edits of the condition]; zero where skipped */
 } qk_pass_result;
 
-/* What a pass would take, before any work. QK_E_BUDGET names the smallest budget that would do. */
+/* What a pass would take, before any work; edits are not checked here.  QK_E_ARGUMENT: a sequence that cannot be run,
+ * with its index and token; QK_E_UNSUPPORTED: precision BF16; QK_E_BUDGET names the smallest budget that would do. */
 QK_MUST_CHECK qk_status qk_pass_plan(qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err);
-/* Run it.  The same bits come out for every n_threads and with or without probes.  QK_E_NUMERIC names the first
- * non-finite value; QK_E_CHECK the first edit that changed nothing. */
-QK_MUST_CHECK qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *spec, qk_error *err);
+/* Run it.  Everything that `spec` points to is borrowed until the call returns; *out is the caller's.  The same bits
+ * come out for every n_threads and with or without probes.  Errors are those of qk_pass_plan, and: QK_E_ARGUMENT names
+ * an edit that makes no sense; QK_E_NUMERIC the first non-finite value at an editable site or in the logits; QK_E_CHECK
+ * the first edit that changed nothing; QK_E_INTERRUPTED after progress.tick returned false; and whatever `see` or
+ * `on_score` returned.  Streams that on_score was told of are whole even when the call fails later. */
+QK_MUST_CHECK qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *spec,
+                                    qk_error *err);
 void qk_pass_result_free(qk_pass_result *result);
 
-/* ---- measure: massive values (Jin et al. 2025) ----------------------------------------------------------------------- */
+/* ---- measure: massive values (Jin et al. 2025) ------------------------------------------------------------------- */
 
 typedef enum qk_qkv { QK_TENSOR_Q, QK_TENSOR_K, QK_TENSOR_V, QK_N_TENSORS } qk_qkv;
 
-/* Streaming sums of q, k and v for every (sequence, layer): sum and sum of squares over positions, in double. */
+/* Streaming sums of q, k and v for every (sequence, layer): sum and sum of squares over positions, two doubles for each
+ * dim. */
 typedef struct qk_norms qk_norms;
 
-/* `post_rotation` stands at hook_rot_q/hook_rot_k instead of hook_q/hook_k (v has no rotation). */
+/* `post_rotation` stands at hook_rot_q/hook_rot_k instead of hook_q/hook_k (v has no rotation).  QK_E_ARGUMENT: more
+ * sequences than a size can count.  One pass feeds one qk_norms: a second is refused by the probe (QK_E_CHECK). */
 QK_MUST_CHECK qk_status qk_norms_new(qk_norms **out, const qk_config *config, size_t n_sequences, bool post_rotation,
                                      qk_error *err);
 void qk_norms_free(qk_norms *norms);
-/* A probe that feeds `norms` from condition 0; borrows it. */
+/* A probe that feeds `norms` from condition 0, for all layers; borrows it.  Its sequences are those of the pass. */
 qk_probe qk_norms_probe(qk_norms *norms);
-/* M[head][dim] = sqrt(sum over positions of x^2) of one document into map[heads*head_dim]. */
+/* M[head][dim] = sqrt(sum over positions of x^2) of one sequence into map[heads*head_dim]; heads are n_heads for q,
+ * n_kv_heads for k and v.  0 where nothing was seen.  `sequence` and `layer` must exist. */
 void qk_norms_map(double *map, const qk_norms *norms, size_t sequence, int layer, qk_qkv tensor);
-/* Mean over positions of sequences [from, to) of each dim into mean[heads*head_dim]. */
+/* Mean of each dim over all positions of sequences [from, to), long ones weighing more, into mean[heads*head_dim]; NaN
+ * where nothing was seen. */
 void qk_norms_mean(double *mean, const qk_norms *norms, size_t from, size_t to, int layer, qk_qkv tensor);
 
 typedef enum qk_criterion {
@@ -339,8 +362,11 @@ typedef enum qk_criterion {
     QK_CRITERION_TOP_K       /* the k largest of each head (ties: the lower dim) */
 } qk_criterion;
 
-/* mask[heads*head_dim] = 1 where massive (mask may be NULL); returns how many.  Top-k reads `lambda` as k. */
-size_t qk_massive_mask(uint8_t *mask, const double *map, int n_heads, int head_dim, qk_criterion criterion, double lambda);
+/* mask[n_heads*head_dim] = 1 where massive, else 0 (mask may be NULL); returns how many.  Top-k reads `lambda` as k,
+ * and takes fewer where a head has fewer dims that are not NaN.  A NaN in the map leaves nothing above its mean.
+ * Cannot fail.  Definitions: docs/METHODS.md, "Massive values". */
+size_t qk_massive_mask(uint8_t *mask, const double *map, int n_heads, int head_dim, qk_criterion criterion,
+                       double lambda);
 
 #ifdef __cplusplus
 }
