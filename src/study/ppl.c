@@ -70,17 +70,18 @@ static qk_status cut_llama_cpp(windows *list, const qk_documents *documents, siz
 {
     size_t n = 0;
     for (size_t i = 0; i < documents->n; i++) n += documents->items[i].n_tokens;
-    if (chunk < 4 || n / 2 < chunk) {
-        return qk_fail(err, QK_E_ARGUMENT, "-c %zu: the llama.cpp protocol needs two chunks of 4 tokens or more, the "
-                       "documents have %zu tokens together", chunk, n);
-    }
     qk_status status = qk_new_array(&list->tokens, n, sizeof *list->tokens, "the documents as one text", err);
+    if (status) return status;
     n = 0;
-    for (size_t i = 0; !status && i < documents->n; i++) {
+    for (size_t i = 0; i < documents->n; i++) {
         const qk_document *d = &documents->items[i];
         size_t skip = i > 0 && bos >= 0 && d->tokens[0] == bos; /* one text has one start */
         memcpy(list->tokens + n, d->tokens + skip, (d->n_tokens - skip) * sizeof *d->tokens);
         n += d->n_tokens - skip;
+    }
+    if (chunk < 4 || n / 2 < chunk) {
+        return qk_fail(err, QK_E_ARGUMENT, "-c %zu: the llama.cpp protocol needs two chunks of 4 tokens or more, the "
+                       "documents have %zu tokens together", chunk, n);
     }
     for (size_t from = 0; !status && n - from >= chunk; from += chunk) {
         if (bos >= 0) list->tokens[from] = bos;
