@@ -15,7 +15,8 @@ qk_status qk_map_open(qk_map *out, const char *path, qk_error *err)
     qk_status status = QK_OK;
     struct stat info;
     void *data = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer is refused below, not waited for */
+    /* O_NONBLOCK: a pipe without a writer is refused below, not waited for */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return qk_fail(err, QK_E_IO, "%s: %s", path, strerror(errno));
     if (fstat(fd, &info) != 0) {
         status = qk_fail(err, QK_E_IO, "%s: %s", path, strerror(errno));
@@ -31,7 +32,8 @@ qk_status qk_map_open(qk_map *out, const char *path, qk_error *err)
         goto out;
     }
     if ((uintmax_t)info.st_size > SIZE_MAX) {
-        status = qk_fail(err, QK_E_IO, "%s: %jd bytes do not fit this machine's addresses", path, (intmax_t)info.st_size);
+        status = qk_fail(err, QK_E_IO, "%s: %jd bytes do not fit this machine's addresses", path,
+                         (intmax_t)info.st_size);
         goto out;
     }
     data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -75,7 +77,8 @@ qk_status qk_make_folders(const char *path, qk_error *err)
 {
     char copy[PATH_MAX];
     size_t n = strlen(path);
-    if (n == 0 || n >= sizeof copy) return qk_fail(err, QK_E_ARGUMENT, "folder name of %zu bytes: expected 1 to %d", n, PATH_MAX - 1);
+    if (n == 0 || n >= sizeof copy)
+        return qk_fail(err, QK_E_ARGUMENT, "folder name of %zu bytes: expected 1 to %d", n, PATH_MAX - 1);
     memcpy(copy, path, n + 1);
     for (size_t i = 1; i <= n; i++) {
         if (copy[i] != '/' && copy[i] != '\0') continue;

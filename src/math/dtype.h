@@ -14,7 +14,8 @@ typedef struct qk_dtype_info {
     const char *name;      /* as safetensors spells it, where it does: "BF16" */
     size_t block_elements; /* elements that share a block (1, or 32 for Q8_0 and Q4_0) */
     size_t block_bytes;
-    void (*to_f32)(float *out, const uint8_t *in, size_t n); /* n a multiple of block_elements; NULL = not a weight format */
+    /* n a multiple of block_elements; NULL = not a weight format */
+    void (*to_f32)(float *out, const uint8_t *in, size_t n);
 } qk_dtype_info;
 
 const qk_dtype_info *qk_dtype_describe(qk_dtype dtype);

@@ -1,7 +1,7 @@
 /* fast.c - the same operations for use: products by oneDNN, loops that the compiler can vectorise.
  *
- * Sums run in eight fixed lanes, so the bits do not depend on the vector width; contraction is off (meson.build), so every
- * clone rounds alike. */
+ * Sums run in eight fixed lanes, so the bits do not depend on the vector width; contraction is off (meson.build), so
+ * every clone rounds alike. */
 #include "math/kernels.h"
 
 #include <math.h>

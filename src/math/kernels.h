@@ -1,5 +1,5 @@
-/* kernels.h - the operations of a forward pass, each in two forms: `reference`, plain loops that accumulate in double and are
- * never optimised, and `fast`.  A study runs on either table; a test compares them row by row.
+/* kernels.h - the operations of a forward pass, each in two forms: `reference`, plain loops that accumulate in
+ * double and are never optimised, and `fast`.  A study runs on either table; a test compares them row by row.
  *
  * Every operation but the product works on one row or one block and is called from many threads at once. */
 #ifndef QK_MATH_KERNELS_H
@@ -29,8 +29,8 @@ typedef struct qk_attention {
 typedef struct qk_kernels {
     const char *name;
     /* y[m][n] = x[m][k] w[n][k]^T + bias[n] (bias may be NULL).  Rows are *_stride floats apart.  Uses n_threads. */
-    void (*product)(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias, size_t m,
-                    size_t n, size_t k, int n_threads);
+    void (*product)(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
+                    size_t m, size_t n, size_t k, int n_threads);
     /* y[i] = gain[i] * x[i] / sqrt(mean(x^2) + eps); y may be x.  Zhang and Sennrich 2019. */
     void (*rms_norm)(float *y, const float *x, const float *gain, size_t n, double eps);
     /* (x[m], x[m + D/2]) turned by the angle of cos[m], sin[m]. */

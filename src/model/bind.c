@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sizes as letters: C d_model, Q query width, K key/value width, F d_ffn, V n_vocab, q / k: the q / k norm's weight, 1. */
+/* Sizes as letters: C d_model, Q query width, K key/value width, F d_ffn, V n_vocab, q / k: the q / k norm's weight,
+ * 1. */
 static size_t size_of(char letter, const qk_config *c)
 {
     size_t d = (size_t)c->head_dim;
@@ -70,7 +71,8 @@ static const row layer_rows[] = { /* prefixed by model.layers.N. and blk.N. */
 static const char *const harmless[] = { "rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_short.weight",
                                         "rope_factors_long.weight" };
 
-static qk_status bind_one(qk_weight *out, const qk_model *model, const row *r, const char *prefix, bool interleaved, qk_error *err)
+static qk_status bind_one(qk_weight *out, const qk_model *model, const row *r, const char *prefix, bool interleaved,
+                          qk_error *err)
 {
     const qk_config *c = &model->config;
     char name[160];
@@ -81,22 +83,24 @@ static qk_status bind_one(qk_weight *out, const qk_model *model, const row *r, c
     if (!t) return qk_fail(err, QK_E_FORMAT, "%s: tensor \"%s\" is missing", qk_ckpt_path(model->ckpt), name);
     const qk_dtype_info *dtype = qk_dtype_describe(t->dtype);
     if (!dtype->to_f32)
-        return qk_fail(err, QK_E_UNSUPPORTED, "%s: tensor \"%s\": %s is no format for weights", qk_ckpt_path(model->ckpt), name, dtype->name);
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s: tensor \"%s\": %s is no format for weights",
+                       qk_ckpt_path(model->ckpt), name, dtype->name);
     uint64_t found_cols = t->n_dims == 2 ? t->shape[1] : 1;
     int dims = r->cols == '1' ? 1 : 2;
     if (t->n_dims != dims || t->shape[0] != rows || found_cols != cols)
-        return qk_fail(err, QK_E_SHAPE, "%s: tensor \"%s\": expected %zu x %zu, found %llu x %llu (%d axes)", qk_ckpt_path(model->ckpt),
-                       name, rows, cols, (unsigned long long)(t->n_dims ? t->shape[0] : 0), (unsigned long long)found_cols, t->n_dims);
+        return qk_fail(err, QK_E_SHAPE, "%s: tensor \"%s\": expected %zu x %zu, found %llu x %llu (%d axes)",
+                       qk_ckpt_path(model->ckpt), name, rows, cols, (unsigned long long)(t->n_dims ? t->shape[0] : 0),
+                       (unsigned long long)found_cols, t->n_dims);
     if (dims == 2 && cols % dtype->block_elements)
-        return qk_fail(err, QK_E_SHAPE, "%s: tensor \"%s\": rows of %zu do not divide into %s blocks of %zu", qk_ckpt_path(model->ckpt),
-                       name, cols, dtype->name, dtype->block_elements);
+        return qk_fail(err, QK_E_SHAPE, "%s: tensor \"%s\": rows of %zu do not divide into %s blocks of %zu",
+                       qk_ckpt_path(model->ckpt), name, cols, dtype->name, dtype->block_elements);
     int heads = r->rotary && interleaved ? (int)(rows / (size_t)c->head_dim) : 0;
     *out = (qk_weight){ t, rows, cols, heads };
     return QK_OK;
 }
 
-static qk_status bind_rows(void *base, const qk_model *model, const row *rows, size_t n_rows, const char *prefix, bool interleaved,
-                           const qk_tensor **bound, size_t *n_bound, qk_error *err)
+static qk_status bind_rows(void *base, const qk_model *model, const row *rows, size_t n_rows, const char *prefix,
+                           bool interleaved, const qk_tensor **bound, size_t *n_bound, qk_error *err)
 {
     for (size_t i = 0; i < n_rows; i++) {
         if (!rows[i].wanted(&model->config)) continue;
@@ -124,8 +128,8 @@ static qk_status refuse_unbound(const qk_model *model, const qk_tensor **bound, 
         for (size_t j = 0; j < sizeof harmless / sizeof *harmless; j++) known = known || strstr(t->name, harmless[j]);
         if (model->config.tied_embeddings && (strcmp(t->name, "lm_head.weight") == 0)) known = true;
         if (!known)
-            return qk_fail(err, QK_E_UNSUPPORTED, "%s: tensor \"%s\" has no place in a %s model", qk_ckpt_path(model->ckpt), t->name,
-                           model->config.model_type);
+            return qk_fail(err, QK_E_UNSUPPORTED, "%s: tensor \"%s\" has no place in a %s model",
+                           qk_ckpt_path(model->ckpt), t->name, model->config.model_type);
     }
     return QK_OK;
 }
@@ -139,7 +143,8 @@ qk_status qk_bind_weights(qk_model *model, qk_error *err)
     bool interleaved = format == QK_FORMAT_LLAMA2C || (format == QK_FORMAT_GGUF && strcmp(c->model_type, "llama") == 0);
     const qk_tensor **bound = NULL;
     size_t n_bound = 0;
-    qk_status status = qk_new_array(&bound, n_model + n_layer * (size_t)c->n_layers, sizeof *bound, "weight table", err);
+    qk_status status =
+        qk_new_array(&bound, n_model + n_layer * (size_t)c->n_layers, sizeof *bound, "weight table", err);
     if (status) return status;
     model->layers = qk_arena_alloc(&model->arena, (size_t)c->n_layers * sizeof *model->layers);
     if (!model->layers) status = qk_out_of_memory(err, "weight table", (size_t)c->n_layers * sizeof *model->layers);

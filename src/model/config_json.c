@@ -159,7 +159,8 @@ static const struct {
     { "llama3", QK_ROPE_LLAMA3, read_llama3 },    { "longrope", QK_ROPE_LONGROPE, read_longrope },
 };
 
-/* `rope_scaling` is the older spelling (its kind under "type"), `rope_parameters` the newer; theta may lie in either place. */
+/* `rope_scaling` is the older spelling (its kind under "type"), `rope_parameters` the newer; theta may lie in either
+ * place. */
 static qk_status read_rope(qk_config *c, const json_t *config, qk_arena *arena, qk_error *err)
 {
     const json_t *rope = get(config, "rope_parameters");

@@ -12,8 +12,8 @@ qk_status qk_model_open(qk_model **out, const char *path, const char *cache_dir,
     if (!status) status = qk_config_read(&model->config, &model->arena, model->ckpt, err);
     if (!status) status = qk_bind_weights(model, err);
     if (status) goto out;
-    /* A checkpoint without a tokenizer can still be measured on captured tokens: the reason is kept for who asks for text.
-     * A tokenizer that is there and broken is an error at once. */
+    /* A checkpoint without a tokenizer can still be measured on captured tokens: the reason is kept for who asks for
+     * text. A tokenizer that is there and broken is an error at once. */
     qk_status text = qk_tokenizer_open(&model->tokenizer, model->ckpt, &model->tokenizer_error);
     if (text && text != QK_E_IO) {
         status = qk_fail(err, text, "%s", model->tokenizer_error.message);

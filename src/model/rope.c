@@ -1,5 +1,5 @@
-/* rope.c - inverse frequencies of every scaling, in the arithmetic that trained the models (single precision, rounded where
- * transformers rounds), so that angles agree to the bit with what the weights were fitted to. */
+/* rope.c - inverse frequencies of every scaling, in the arithmetic that trained the models (single precision,
+ * rounded where transformers rounds), so that angles agree to the bit with what the weights were fitted to. */
 #include "model/model.h"
 
 #include <math.h>
@@ -86,8 +86,9 @@ static void by_factors(float *inv_freq, const qk_config *c, size_t n_tokens)
 void qk_rope_frequencies(float *inv_freq, double *attention_factor, const qk_config *config, size_t n_tokens)
 {
     static void (*const formulas[])(float *, const qk_config *, size_t) = {
-        [QK_ROPE_NONE] = none,     [QK_ROPE_DEFAULT] = basic, [QK_ROPE_LINEAR] = linear,       [QK_ROPE_DYNAMIC] = dynamic,
-        [QK_ROPE_YARN] = yarn,     [QK_ROPE_LLAMA3] = llama3, [QK_ROPE_LONGROPE] = by_factors, [QK_ROPE_FACTORS] = by_factors,
+        [QK_ROPE_NONE] = none,           [QK_ROPE_DEFAULT] = basic,      [QK_ROPE_LINEAR] = linear,
+        [QK_ROPE_DYNAMIC] = dynamic,     [QK_ROPE_YARN] = yarn,          [QK_ROPE_LLAMA3] = llama3,
+        [QK_ROPE_LONGROPE] = by_factors, [QK_ROPE_FACTORS] = by_factors,
     };
     formulas[config->rope_kind](inv_freq, config, n_tokens);
     *attention_factor = config->rope_attention_factor;

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* Where row `row` lies in the file: a head's rows (2i, 2i+1) of an interleaved file are its halves' rows i and i + D/2. */
+/* Where row `row` lies in the file: a head's rows (2i, 2i+1) of an interleaved file are its halves' rows i and i +
+ * D/2. */
 static size_t file_row(const qk_weight *w, size_t row)
 {
     if (w->interleaved_heads == 0) return row;

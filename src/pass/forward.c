@@ -211,8 +211,8 @@ static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segmen
 
 /* ---- the layer */
 
-/* Residual rows of batch rows [row, row + n): the segments of a batch lie in the residual buffer in the order of the batch,
- * but not always side by side, so they are gathered into and scattered from block buffers. */
+/* Residual rows of batch rows [row, row + n): the segments of a batch lie in the residual buffer in the order of the
+ * batch, but not always side by side, so they are gathered into and scattered from block buffers. */
 static void gather(const qk_pass *pass, float *out, const qk_segment *parts, size_t n_parts)
 {
     size_t width = (size_t)pass->config->d_model, row = 0;

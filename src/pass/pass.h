@@ -1,7 +1,8 @@
 /* pass.h - the layer-major pass, private to the room (and the site helpers that studies use).
  *
- * All streams (sequence x condition) go through layer 0, then all through layer 1, ...  Streams whose edits agree up to a layer
- * share the computation: the lowest condition of such a class stands for it, and classes split where their edits do. */
+ * All streams (sequence x condition) go through layer 0, then all through layer 1, ...  Streams whose edits agree up
+ * to a layer share the computation: the lowest condition of such a class stands for it, and classes split where
+ * their edits do. */
 #ifndef QK_PASS_H
 #define QK_PASS_H
 
@@ -37,8 +38,8 @@ qk_status qk_edits_compile(qk_edit_table *out, const qk_config *config, const qk
 void qk_edits_free(qk_edit_table *table);
 bool qk_edits_equal(const qk_compiled_edit *a, const qk_compiled_edit *b, const qk_config *config);
 /* Rows [position0, position0 + n_rows) of one sequence at the edit's site; fills *receipt (added to). */
-qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *edit, const qk_config *config, float *x, size_t stride,
-                        size_t n_rows, size_t position0, size_t sequence, qk_error *err);
+qk_status qk_edit_apply(qk_receipt *receipt, const qk_compiled_edit *edit, const qk_config *config, float *x,
+                        size_t stride, size_t n_rows, size_t position0, size_t sequence, qk_error *err);
 
 /* ---- plan.c: what fits where */
 
@@ -49,7 +50,7 @@ typedef struct qk_layout {
     size_t n_groups;
     qk_group *groups;          /* owned */
     size_t longest;            /* tokens of the longest sequence */
-    size_t batch_rows;         /* rows of q, k, v alive at once; at least the longest sequence; multiple of QK_TILE_ROWS */
+    size_t batch_rows; /* rows of q, k, v alive at once; at least the longest sequence; multiple of QK_TILE_ROWS */
     size_t block_rows;         /* rows of feed-forward scratch; multiple of QK_TILE_ROWS */
     size_t logit_rows;         /* rows of logits alive at once; multiple of QK_TILE_ROWS */
     size_t layer_floats;       /* converted weights of the largest layer, or of the unembedding */
@@ -118,14 +119,14 @@ const float *qk_weight_load(const qk_weight *weight, float **at, int n_threads);
 void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
 size_t qk_layer_floats(const qk_model *model, int layer);
 /* Carry the batch through one layer: reads and writes pass->residual. */
-qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *weights, const qk_segment *segments, size_t n_segments,
-                           qk_error *err);
-/* Everything that may happen at a site: edits, the non-finite check, probes.  x: first row of the first segment part; rows
- * of the parts lie one behind the other. */
-qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *parts, size_t n_parts,
-                        qk_error *err);
-/* Show rows of one part to the probes of a site, for every condition that its class stands for.  head: -1 but for scores
- * and pattern. */
+qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *weights, const qk_segment *segments,
+                           size_t n_segments, qk_error *err);
+/* Everything that may happen at a site: edits, the non-finite check, probes.  x: first row of the first segment
+ * part; rows of the parts lie one behind the other. */
+qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t stride, const qk_segment *parts,
+                        size_t n_parts, qk_error *err);
+/* Show rows of one part to the probes of a site, for every condition that its class stands for.  head: -1 but for
+ * scores and pattern. */
 qk_status qk_probes_show(const qk_pass *pass, qk_site site, int layer, int head, const float *x, size_t stride,
                          size_t width, const qk_segment *part, qk_error *err);
 /* The pieces of `segments` that lie in batch rows [row, row + n_rows), into parts; returns how many. */

@@ -92,7 +92,8 @@ static double flops(const qk_config *c, const qk_pass_spec *spec)
     return total * (double)spec->n_conditions;
 }
 
-/* Models that do not stay in memory are read from disk once a sweep: then fewer, larger groups are worth more than a journal. */
+/* Models that do not stay in memory are read from disk once a sweep: then fewer, larger groups are worth more than a
+ * journal. */
 static size_t soft_rows(const qk_model *model)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);

@@ -12,37 +12,85 @@ static const qk_site_info table[QK_N_SITES] = {
 #undef X
 };
 
-/* Other spellings of a site, "{}" in the layer's place: Hugging Face modules, TransformerLens Bridge, pyvene and nnterp,
- * llama.cpp graph names (its Qcur is ambiguous and refused), and the short forms of TransformerLens' get_act_name. */
-static const struct { const char *name; qk_site site; } aliases[] = {
-    { "embed.hook_out", QK_SITE_EMBED }, { "model.embed_tokens", QK_SITE_EMBED }, { "token_embeddings", QK_SITE_EMBED },
-    { "inp_embd", QK_SITE_EMBED }, { "embed", QK_SITE_EMBED },
-    { "blocks.{}.hook_in", QK_SITE_RESID_PRE }, { "layers_input.{}", QK_SITE_RESID_PRE }, { "resid_pre{}", QK_SITE_RESID_PRE },
-    { "model.layers.{}.input_layernorm", QK_SITE_LN1_OUT }, { "attn_norm-{}", QK_SITE_LN1_OUT }, { "ln1{}", QK_SITE_LN1_OUT },
-    { "model.layers.{}.self_attn.q_proj", QK_SITE_Q }, { "blocks.{}.attn.q.hook_out", QK_SITE_Q }, { "q{}", QK_SITE_Q },
-    { "model.layers.{}.self_attn.k_proj", QK_SITE_K }, { "blocks.{}.attn.k.hook_out", QK_SITE_K }, { "k{}", QK_SITE_K },
-    { "model.layers.{}.self_attn.v_proj", QK_SITE_V }, { "blocks.{}.attn.v.hook_out", QK_SITE_V }, { "Vcur-{}", QK_SITE_V },
+/* Other spellings of a site, "{}" in the layer's place: Hugging Face modules, TransformerLens Bridge, pyvene and
+ * nnterp, llama.cpp graph names (its Qcur is ambiguous and refused), and the short forms of TransformerLens'
+ * get_act_name. */
+static const struct {
+    const char *name;
+    qk_site site;
+} aliases[] = {
+    { "embed.hook_out", QK_SITE_EMBED },
+    { "model.embed_tokens", QK_SITE_EMBED },
+    { "token_embeddings", QK_SITE_EMBED },
+    { "inp_embd", QK_SITE_EMBED },
+    { "embed", QK_SITE_EMBED },
+    { "blocks.{}.hook_in", QK_SITE_RESID_PRE },
+    { "layers_input.{}", QK_SITE_RESID_PRE },
+    { "resid_pre{}", QK_SITE_RESID_PRE },
+    { "model.layers.{}.input_layernorm", QK_SITE_LN1_OUT },
+    { "attn_norm-{}", QK_SITE_LN1_OUT },
+    { "ln1{}", QK_SITE_LN1_OUT },
+    { "model.layers.{}.self_attn.q_proj", QK_SITE_Q },
+    { "blocks.{}.attn.q.hook_out", QK_SITE_Q },
+    { "q{}", QK_SITE_Q },
+    { "model.layers.{}.self_attn.k_proj", QK_SITE_K },
+    { "blocks.{}.attn.k.hook_out", QK_SITE_K },
+    { "k{}", QK_SITE_K },
+    { "model.layers.{}.self_attn.v_proj", QK_SITE_V },
+    { "blocks.{}.attn.v.hook_out", QK_SITE_V },
+    { "Vcur-{}", QK_SITE_V },
     { "v{}", QK_SITE_V },
-    { "model.layers.{}.self_attn.q_norm", QK_SITE_Q_NORMED }, { "Qcur_normed-{}", QK_SITE_Q_NORMED }, { "q_normed{}", QK_SITE_Q_NORMED },
-    { "model.layers.{}.self_attn.k_norm", QK_SITE_K_NORMED }, { "Kcur_normed-{}", QK_SITE_K_NORMED }, { "k_normed{}", QK_SITE_K_NORMED },
-    { "rot_q{}", QK_SITE_ROT_Q }, { "rot_k{}", QK_SITE_ROT_K },
-    { "attn_scores{}", QK_SITE_SCORES }, { "scores{}", QK_SITE_SCORES },
-    { "kq_soft_max_ext-{}", QK_SITE_PATTERN }, { "attention_probabilities.{}", QK_SITE_PATTERN }, { "pattern{}", QK_SITE_PATTERN },
-    { "blocks.{}.attn.o.hook_in", QK_SITE_Z }, { "attention_value_output.{}", QK_SITE_Z }, { "kqv_merged_cont-{}", QK_SITE_Z },
+    { "model.layers.{}.self_attn.q_norm", QK_SITE_Q_NORMED },
+    { "Qcur_normed-{}", QK_SITE_Q_NORMED },
+    { "q_normed{}", QK_SITE_Q_NORMED },
+    { "model.layers.{}.self_attn.k_norm", QK_SITE_K_NORMED },
+    { "Kcur_normed-{}", QK_SITE_K_NORMED },
+    { "k_normed{}", QK_SITE_K_NORMED },
+    { "rot_q{}", QK_SITE_ROT_Q },
+    { "rot_k{}", QK_SITE_ROT_K },
+    { "attn_scores{}", QK_SITE_SCORES },
+    { "scores{}", QK_SITE_SCORES },
+    { "kq_soft_max_ext-{}", QK_SITE_PATTERN },
+    { "attention_probabilities.{}", QK_SITE_PATTERN },
+    { "pattern{}", QK_SITE_PATTERN },
+    { "blocks.{}.attn.o.hook_in", QK_SITE_Z },
+    { "attention_value_output.{}", QK_SITE_Z },
+    { "kqv_merged_cont-{}", QK_SITE_Z },
     { "z{}", QK_SITE_Z },
-    { "model.layers.{}.self_attn", QK_SITE_ATTN_OUT }, { "blocks.{}.attn.hook_out", QK_SITE_ATTN_OUT },
-    { "attentions_output.{}", QK_SITE_ATTN_OUT }, { "kqv_out-{}", QK_SITE_ATTN_OUT }, { "attn_out{}", QK_SITE_ATTN_OUT },
-    { "ffn_inp-{}", QK_SITE_RESID_MID }, { "resid_mid{}", QK_SITE_RESID_MID },
-    { "model.layers.{}.post_attention_layernorm", QK_SITE_LN2_OUT }, { "ffn_norm-{}", QK_SITE_LN2_OUT }, { "ln2{}", QK_SITE_LN2_OUT },
-    { "model.layers.{}.mlp.gate_proj", QK_SITE_MLP_PRE }, { "ffn_gate-{}", QK_SITE_MLP_PRE }, { "mlp_pre{}", QK_SITE_MLP_PRE },
-    { "model.layers.{}.mlp.up_proj", QK_SITE_MLP_PRE_LINEAR }, { "ffn_up-{}", QK_SITE_MLP_PRE_LINEAR },
-    { "mlp_pre_linear{}", QK_SITE_MLP_PRE_LINEAR }, { "mlp_post{}", QK_SITE_MLP_POST },
-    { "model.layers.{}.mlp", QK_SITE_MLP_OUT }, { "blocks.{}.mlp.hook_out", QK_SITE_MLP_OUT }, { "mlps_output.{}", QK_SITE_MLP_OUT },
-    { "ffn_out-{}", QK_SITE_MLP_OUT }, { "mlp_out{}", QK_SITE_MLP_OUT },
-    { "model.layers.{}", QK_SITE_RESID_POST }, { "blocks.{}.hook_out", QK_SITE_RESID_POST }, { "layers_output.{}", QK_SITE_RESID_POST },
-    { "l_out-{}", QK_SITE_RESID_POST }, { "resid_post{}", QK_SITE_RESID_POST },
-    { "model.norm", QK_SITE_LN_FINAL_OUT }, { "result_norm", QK_SITE_LN_FINAL_OUT }, { "hook_final_norm", QK_SITE_LN_FINAL_OUT },
-    { "unembed.hook_out", QK_SITE_LOGITS }, { "lm_head", QK_SITE_LOGITS }, { "result_output", QK_SITE_LOGITS }, { "logits", QK_SITE_LOGITS },
+    { "model.layers.{}.self_attn", QK_SITE_ATTN_OUT },
+    { "blocks.{}.attn.hook_out", QK_SITE_ATTN_OUT },
+    { "attentions_output.{}", QK_SITE_ATTN_OUT },
+    { "kqv_out-{}", QK_SITE_ATTN_OUT },
+    { "attn_out{}", QK_SITE_ATTN_OUT },
+    { "ffn_inp-{}", QK_SITE_RESID_MID },
+    { "resid_mid{}", QK_SITE_RESID_MID },
+    { "model.layers.{}.post_attention_layernorm", QK_SITE_LN2_OUT },
+    { "ffn_norm-{}", QK_SITE_LN2_OUT },
+    { "ln2{}", QK_SITE_LN2_OUT },
+    { "model.layers.{}.mlp.gate_proj", QK_SITE_MLP_PRE },
+    { "ffn_gate-{}", QK_SITE_MLP_PRE },
+    { "mlp_pre{}", QK_SITE_MLP_PRE },
+    { "model.layers.{}.mlp.up_proj", QK_SITE_MLP_PRE_LINEAR },
+    { "ffn_up-{}", QK_SITE_MLP_PRE_LINEAR },
+    { "mlp_pre_linear{}", QK_SITE_MLP_PRE_LINEAR },
+    { "mlp_post{}", QK_SITE_MLP_POST },
+    { "model.layers.{}.mlp", QK_SITE_MLP_OUT },
+    { "blocks.{}.mlp.hook_out", QK_SITE_MLP_OUT },
+    { "mlps_output.{}", QK_SITE_MLP_OUT },
+    { "ffn_out-{}", QK_SITE_MLP_OUT },
+    { "mlp_out{}", QK_SITE_MLP_OUT },
+    { "model.layers.{}", QK_SITE_RESID_POST },
+    { "blocks.{}.hook_out", QK_SITE_RESID_POST },
+    { "layers_output.{}", QK_SITE_RESID_POST },
+    { "l_out-{}", QK_SITE_RESID_POST },
+    { "resid_post{}", QK_SITE_RESID_POST },
+    { "model.norm", QK_SITE_LN_FINAL_OUT },
+    { "result_norm", QK_SITE_LN_FINAL_OUT },
+    { "hook_final_norm", QK_SITE_LN_FINAL_OUT },
+    { "unembed.hook_out", QK_SITE_LOGITS },
+    { "lm_head", QK_SITE_LOGITS },
+    { "result_output", QK_SITE_LOGITS },
+    { "logits", QK_SITE_LOGITS },
 };
 
 const qk_site_info *qk_site_describe(qk_site site) { return &table[site]; }
@@ -57,8 +105,10 @@ const char *qk_site_alias(size_t index, qk_site *site)
 void qk_site_name(char name[64], qk_site site, int layer)
 {
     const char *pattern = table[site].name, *gap = strstr(pattern, "{}");
-    if (gap) snprintf(name, 64, "%.*s%d%s", (int)(gap - pattern), pattern, layer, gap + 2);
-    else snprintf(name, 64, "%s", pattern);
+    if (gap)
+        snprintf(name, 64, "%.*s%d%s", (int)(gap - pattern), pattern, layer, gap + 2);
+    else
+        snprintf(name, 64, "%s", pattern);
 }
 
 size_t qk_site_width(const qk_config *c, qk_site site)
@@ -102,7 +152,8 @@ static bool read_layer(int *layer, const char *text, const char **end)
 
 /* "3", "*", "0-3,7" with or without braces at `text`; marks layers and tells where the list ends.  Nothing at all means
  * every layer where `may_be_empty` (short forms: `q` is q of all layers). */
-static bool read_layers(uint8_t *layers, int *beyond, const char *text, const char **end, int n_layers, bool may_be_empty)
+static bool read_layers(uint8_t *layers, int *beyond, const char *text, const char **end, int n_layers,
+                        bool may_be_empty)
 {
     bool braces = *text == '{';
     if (braces) text++;
@@ -149,10 +200,12 @@ qk_status qk_site_parse(qk_site_pattern *out, const char *pattern, const qk_conf
     for (size_t a = 0; a < sizeof aliases / sizeof *aliases && !hit; a++)
         if ((hit = match(&found, &beyond, pattern, aliases[a].name, config->n_layers))) found.site = aliases[a].site;
     if (!hit && beyond >= 0)
-        return qk_fail(err, QK_E_ARGUMENT, "site \"%s\": layer %d, the model has layers 0 to %d", pattern, beyond, config->n_layers - 1);
+        return qk_fail(err, QK_E_ARGUMENT, "site \"%s\": layer %d, the model has layers 0 to %d", pattern, beyond,
+                       config->n_layers - 1);
     if (!hit) return qk_fail(err, QK_E_ARGUMENT, "site \"%s\" is unknown: `qkscope hooks` lists all", pattern);
     if (!qk_site_exists(config, found.site))
-        return qk_fail(err, QK_E_ARGUMENT, "site \"%s\": a %s model (%s) has no such norm", pattern, config->model_type, config->attention_type);
+        return qk_fail(err, QK_E_ARGUMENT, "site \"%s\": a %s model (%s) has no such norm", pattern, config->model_type,
+                       config->attention_type);
     *out = found;
     return QK_OK;
 }

@@ -44,8 +44,8 @@ static int stage_at(const qk_pass *pass, qk_site site, int layer)
     return qk_site_describe(site)->per_layer ? layer : pass->config->n_layers;
 }
 
-/* The edit of condition `to` that matches item `index` of condition `from`: conditions of one class have equal edits at a
- * stage, in equal order (pass.c, same_edits), so it is the one with as many of that stage before it. */
+/* The edit of condition `to` that matches item `index` of condition `from`: conditions of one class have equal edits
+ * at a stage, in equal order (pass.c, same_edits), so it is the one with as many of that stage before it. */
 static const qk_compiled_edit *twin_of(const qk_edit_table *t, size_t from, size_t index, size_t to)
 {
     int stage = t->items[index].stage;

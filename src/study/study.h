@@ -38,7 +38,8 @@ typedef struct qk_ppl_settings {
     bool per_token;          /* documents[].token_nll in the results */
 } qk_ppl_settings;
 /* {"protocol", "context", "documents": [{"id","category","tokens","nll","nll_per_token","ppl","cut"}], "tokens",
- * "nll_per_token", "ppl", "warnings"}.  llama.cpp: one document, all of them as one text, with "chunks" and "ppl_error". */
+ * "nll_per_token", "ppl", "warnings"}.  llama.cpp: one document, all of them as one text, with "chunks" and
+ * "ppl_error". */
 qk_status qk_study_ppl(json_t **results, const qk_model *model, qk_documents *documents,
                        const qk_ppl_settings *settings, const qk_compute *compute, qk_error *err);
 
@@ -77,8 +78,8 @@ typedef struct qk_disrupt_settings {
     size_t n_bootstrap;          /* 10,000 */
 } qk_disrupt_settings;
 /* `calibration` finds the masks, `evaluation` is measured; when their hashes meet the study refuses (QK_E_ARGUMENT,
- * naming the document).  A preset replaces the settings that it fixes; africa finds its masks on `evaluation`, jin needs
- * none: both ignore `calibration`. */
+ * naming the document).  A preset replaces the settings that it fixes; africa finds its masks on `evaluation`, jin
+ * needs none: both ignore `calibration`. */
 qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *calibration,
                            qk_documents *evaluation, const qk_disrupt_settings *settings, const qk_compute *compute,
                            qk_run *run, qk_error *err);

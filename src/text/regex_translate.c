@@ -15,7 +15,7 @@
     "1F189}"
 #define WORDS_ALONE WORDS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 
-/* Letters behind a backslash that mean something else, or need brackets, in PCRE2.  NULL: cannot be written in a class. */
+/* Letters behind a backslash that mean something else, or need brackets, in PCRE2.  NULL: not to be had in a class. */
 static const struct { char letter; const char *outside, *in_class; } escapes[] = {
     { 's', "[" SPACES "]", SPACES }, { 'S', "[^" SPACES "]", NULL }, { 'd', "\\p{Nd}", "\\p{Nd}" },
     { 'D', "\\P{Nd}", "\\P{Nd}" },   { 'w', "[" WORDS_ALONE "]", WORDS }, { 'W', "[^" WORDS_ALONE "]", NULL },

@@ -33,7 +33,7 @@ qk_status qk_decode(char **utf8, size_t *n_bytes, const qk_tokenizer *tokenizer,
                     qk_error *err);
 
 typedef struct qk_tokenizer_info {
-    const char *kind;     /* "tokenizer.json BPE (byte-level)", "SentencePiece BPE", ... lives as long as the tokenizer */
+    const char *kind; /* "tokenizer.json BPE (byte-level)", "SentencePiece BPE", ... lives as long as the tokenizer */
     size_t n_vocab;       /* ids are below this */
     int32_t bos, eos, unk;/* -1 where there is none */
     bool adds_bos, adds_eos;
@@ -46,7 +46,7 @@ const char *qk_token_piece(size_t *n_bytes, const qk_tokenizer *tokenizer, int32
 /* ---- documents */
 
 typedef struct qk_document {
-    char *id;          /* unique in its set: file name, file name#k for a split (k from 1), the JSONL id or file name#line */
+    char *id; /* unique in its set: file name, file name#k for a split (k from 1), the JSONL id or file name#line */
     char *category;    /* "" where not told */
     char *text;        /* UTF-8, NUL-terminated */
     size_t n_bytes;
@@ -64,15 +64,15 @@ typedef struct qk_documents {
 } qk_documents;
 
 typedef struct qk_documents_options {
-    const char *split; /* NULL, or: a .txt holds many documents with this between them; each is stripped of white space */
+    const char *split; /* NULL, or: a .txt holds many documents with this between them, each stripped of white space */
     size_t limit;      /* at most this many documents; 0 = all */
 } qk_documents_options;
 
 /* Each path: a .txt is one document (or many with split), a .jsonl has one object a line (`text`, optional `id`,
- * `category`; other keys and blank lines are ignored), a folder means its .txt and .jsonl files in name order.  A byte order
- * mark is dropped, line ends stay as they are.  A document without a printing character, invalid UTF-8, a NUL, a line that
- * is no object or has no `text`, or a duplicate id is refused with file and line.  (Empty pieces that a split leaves at the
- * ends are dropped.) */
+ * `category`; other keys and blank lines are ignored), a folder means its .txt and .jsonl files in name order.  A
+ * byte order mark is dropped, line ends stay as they are.  A document without a printing character, invalid UTF-8, a
+ * NUL, a line that is no object or has no `text`, or a duplicate id is refused with file and line.  (Empty pieces
+ * that a split leaves at the ends are dropped.) */
 qk_status qk_documents_load(qk_documents *out, const char *const *paths, size_t n_paths,
                             const qk_documents_options *options, qk_error *err);
 /* The built-in set: 20 documents (literary, technical, conversational, factual: five each) and five repetitive ones. */
