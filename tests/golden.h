@@ -29,9 +29,7 @@ static inline qk_status golden_see(void *user, const qk_view *view, qk_error *er
     double top = 0, error = 0;
     for (size_t i = 0; i < t->n_bytes / 4; i++)
         if (isfinite(expected[i]) && fabs((double)expected[i]) > top) top = fabs((double)expected[i]);
-    size_t n_tokens = (size_t)t->shape[1];
     size_t first = (view->head < 0 ? view->row0 : (size_t)view->head * (size_t)t->shape[2] + view->row0) * view->width;
-    (void)n_tokens;
     for (size_t i = 0; i < view->n_rows; i++)
         for (size_t d = 0; d < view->width; d++, check->n_values++) {
             float a = view->x[i * view->stride + d], b = expected[first + i * view->width + d];

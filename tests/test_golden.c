@@ -40,6 +40,17 @@ static const char *const rows[][2] = {
     { "mha-llama2c/v1.bin", "mha/golden.safetensors" },
 };
 
+/* Entries of all sites in the file: what a pass must show, all of it. */
+static size_t golden_values(const qk_ckpt *golden)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < qk_ckpt_count(golden); i++) {
+        const qk_tensor *t = qk_ckpt_at(golden, i);
+        if (strcmp(t->name, "tokens") != 0 && strcmp(t->name, "loss") != 0) n += t->n_bytes / sizeof(float);
+    }
+    return n;
+}
+
 static void compare(const char *const *row, bool reference)
 {
     char path[200];
@@ -62,6 +73,7 @@ static void compare(const char *const *row, bool reference)
     print_message("# %-28s %-9s %3zu sites, worst %.1e at %s, loss off by %.1e\n", row[0], reference ? "reference" : "fast",
                   check.n_sites, check.worst, check.worst_site, loss - expected);
     assert_true(check.n_sites > 3);
+    assert_int_equal(check.n_values, golden_values(golden));
     if (!(check.worst <= TOLERANCE)) fail_msg("%s: %.3g at %s", row[0], check.worst, check.worst_site);
     assert_near(loss, expected, 2e-6 * fmax(1, expected));
     qk_pass_result_free(result);
