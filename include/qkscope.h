@@ -293,7 +293,7 @@ typedef struct qk_pass_spec {
     bool reference;       /* the plain twins instead of the fast kernels */
     qk_precision precision;
     int n_threads;        /* 0 = as OpenMP says */
-    size_t max_bytes;     /* budget for what the pass allocates; 0 = no limit */
+    size_t max_bytes;     /* budget of resident memory, pages of mapped files included; 0 = no limit */
     /* Streams already done (resume): a group of streams is skipped when this says true for all of it; otherwise all of
      * the group is computed and reported again.  NULL = none. */
     bool (*is_done)(void *user, size_t sequence, size_t condition);
@@ -312,7 +312,7 @@ typedef struct qk_plan {
     uint64_t layer_bytes;      /* one layer's weights in f32 */
     uint64_t stream_bytes;     /* residual streams of the largest group */
     uint64_t scratch_bytes;    /* activations of one batch, attention scores, logit block */
-    uint64_t total_bytes;      /* what the pass will allocate at most */
+    uint64_t total_bytes;      /* at most resident: the program, what the pass allocates, pages of the file in use */
     double flops;              /* multiply and add counted apart */
 } qk_plan;
 

@@ -166,6 +166,15 @@ const char *qk_ckpt_path(const qk_ckpt *ckpt) { return ckpt->path; }
 const char *qk_ckpt_folder(const qk_ckpt *ckpt) { return ckpt->folder; }
 size_t qk_ckpt_count(const qk_ckpt *ckpt) { return ckpt->n_tensors; }
 uint64_t qk_ckpt_bytes(const qk_ckpt *ckpt) { return ckpt->n_bytes; }
+
+void qk_ckpt_release(const qk_ckpt *ckpt, const qk_tensor *tensor, size_t offset, size_t n_bytes)
+{
+    for (size_t i = 0; i < ckpt->n_files; i++) {
+        const qk_ckpt_file *file = &ckpt->files[i];
+        bool inside = tensor->data >= file->map.data && tensor->data < file->map.data + file->map.size;
+        if (inside && !file->borrowed) qk_map_release(&file->map, (size_t)(tensor->data - file->map.data) + offset, n_bytes);
+    }
+}
 const json_t *qk_ckpt_config(const qk_ckpt *ckpt) { return ckpt->config; }
 const json_t *qk_ckpt_metadata(const qk_ckpt *ckpt) { return ckpt->metadata; }
 

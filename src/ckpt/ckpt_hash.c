@@ -45,6 +45,7 @@ static qk_status hash_bytes(char hex[65], const qk_ckpt_file *file, hash_work *w
             return qk_fail(err, QK_E_INTERRUPTED, "%s: interrupted while hashing, at byte %zu of %zu", file->path, at,
                            map->size);
         qk_sha256_add(&hash, map->data + at, n);
+        if (!file->borrowed) qk_map_release(map, at, n); /* a hashed model need not stay in memory */
         work->done += n;
     }
     qk_sha256_hex(hex, &hash);

@@ -13,18 +13,14 @@
     X(q) X(k) X(v) X(o) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate) X(up) X(down)  \
         X(gate_bias) X(up_bias) X(down_bias)
 
-const float *qk_weight_load(const qk_weight *weight, float **at, int n_threads)
+const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at)
 {
     if (!weight->tensor) return NULL;
     const float *mapped = qk_weight_mapped(weight);
     if (mapped) return mapped;
     float *out = *at;
     *at += weight->n_rows * weight->n_cols;
-    const size_t step = 64;
-#pragma omp parallel for num_threads(n_threads) if (weight->n_rows * weight->n_cols > 100000)
-    for (size_t row = 0; row < weight->n_rows; row += step)
-        qk_weight_rows(out + row * weight->n_cols, weight, row,
-                       weight->n_rows - row < step ? weight->n_rows - row : step);
+    qk_weight_convert(out, weight, pass->model->ckpt, pass->spec->max_bytes > 0, pass->layout.n_threads);
     return out;
 }
 
@@ -32,7 +28,16 @@ void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer)
 {
     const qk_layer_weights *w = &pass->model->layers[layer];
     float *at = pass->scratch.layer;
-#define X(field) out->field = qk_weight_load(&w->field, &at, pass->layout.n_threads);
+#define X(field) out->field = qk_pass_weight(pass, &w->field, &at);
+    LAYER_FIELDS(X)
+#undef X
+}
+
+void qk_layer_release(const qk_pass *pass, int layer)
+{
+    const qk_layer_weights *w = &pass->model->layers[layer];
+    if (pass->spec->max_bytes == 0) return;
+#define X(field) qk_weight_release(&w->field, pass->model->ckpt);
     LAYER_FIELDS(X)
 #undef X
 }

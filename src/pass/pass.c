@@ -201,8 +201,10 @@ static qk_status embed(qk_pass *pass, const qk_segment *segments, size_t n_segme
     for (size_t i = 0; i < n_segments; i++) {
         const int32_t *tokens = pass->spec->sequences[segments[i].sequence].tokens;
         float *x = pass->residual + segments[i].x_row * width;
-        for (size_t t = 0; t < segments[i].n_rows; t++)
+        for (size_t t = 0; t < segments[i].n_rows; t++) {
             qk_weight_rows(x + t * width, &pass->model->embedding, (size_t)tokens[t], 1);
+            if (pass->spec->max_bytes && t % 256 == 255) qk_weight_release(&pass->model->embedding, pass->model->ckpt);
+        }
         qk_status status = qk_site_visit(pass, QK_SITE_EMBED, -1, x, width, &segments[i], 1, err);
         if (status) return status;
     }
@@ -227,6 +229,7 @@ static qk_status run_layer(qk_pass *pass, int layer, qk_segment *segments, size_
         if (status) return status;
         first += n;
     }
+    qk_layer_release(pass, layer);
     return QK_OK;
 }
 

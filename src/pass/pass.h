@@ -53,6 +53,7 @@ typedef struct qk_layout {
     size_t batch_rows; /* rows of q, k, v alive at once; at least the longest sequence; multiple of QK_TILE_ROWS */
     size_t block_rows;         /* rows of feed-forward scratch; multiple of QK_TILE_ROWS */
     size_t logit_rows;         /* rows of logits alive at once; multiple of QK_TILE_ROWS */
+    uint64_t mapped_bytes;     /* F32 weights of the largest layer that are used where they are mapped */
     size_t layer_floats;       /* converted weights of the largest layer, or of the unembedding */
     size_t scratch_floats;     /* everything that struct qk_scratch holds */
     size_t most_rows;          /* residual rows of the largest group */
@@ -114,10 +115,11 @@ typedef struct qk_pass {
 } qk_pass;
 
 /* The weight in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
-const float *qk_weight_load(const qk_weight *weight, float **at, int n_threads);
+const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at);
 /* The layer's weights into *out; converts into scratch.layer. */
 void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
-size_t qk_layer_floats(const qk_model *model, int layer);
+/* Under a budget: the layer's mapped pages leave resident memory. */
+void qk_layer_release(const qk_pass *pass, int layer);
 /* Carry the batch through one layer: reads and writes pass->residual. */
 qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *weights, const qk_segment *segments,
                            size_t n_segments, qk_error *err);

@@ -13,29 +13,32 @@
 #define GROUP_ROWS 16384
 /* The program itself, its libraries and their generated code. */
 #define PROGRAM_BYTES ((uint64_t)64 << 20)
+/* Pages of the file that are in memory at once while a weight is converted or embeddings are looked up, under a budget. */
+#define READ_BYTES ((uint64_t)40 << 20)
 
 static size_t pad(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS; }
 
 static size_t between(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
-size_t qk_layer_floats(const qk_model *model, int layer)
-{
-    const qk_weight *w = (const qk_weight *)&model->layers[layer]; /* a struct of nothing but weights */
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof(qk_layer_weights) / sizeof(qk_weight); i++)
-        if (w[i].tensor && !qk_weight_mapped(&w[i])) n += w[i].n_rows * w[i].n_cols;
-    return n;
-}
-
-static size_t converted_floats(const qk_model *model)
+/* The largest stage (a layer, or the unembedding where logits are wanted): floats to convert, and f32 bytes used where they
+ * are mapped. */
+static void size_weights(qk_layout *layout, const qk_model *model, bool wants_logits)
 {
     const qk_weight *u = &model->unembedding;
-    size_t most = qk_weight_mapped(u) ? 0 : u->n_rows * u->n_cols;
+    size_t n = wants_logits ? u->n_rows * u->n_cols : 0;
+    layout->layer_floats = qk_weight_mapped(u) ? 0 : n;
+    layout->mapped_bytes = qk_weight_mapped(u) ? 4 * (uint64_t)n : 0;
     for (int l = 0; l < model->config.n_layers; l++) {
-        size_t n = qk_layer_floats(model, l);
-        if (n > most) most = n;
+        const qk_weight *w = (const qk_weight *)&model->layers[l]; /* a struct of nothing but weights */
+        size_t converted = 0, mapped = 0;
+        for (size_t i = 0; i < sizeof(qk_layer_weights) / sizeof(qk_weight); i++) {
+            if (!w[i].tensor) continue;
+            *(qk_weight_mapped(&w[i]) ? &mapped : &converted) += w[i].n_rows * w[i].n_cols;
+        }
+        if (converted > layout->layer_floats) layout->layer_floats = converted;
+        if (4 * (uint64_t)mapped > layout->mapped_bytes) layout->mapped_bytes = 4 * (uint64_t)mapped;
     }
-    return most + (size_t)model->config.d_model; /* the final norm's gain */
+    layout->layer_floats += (size_t)model->config.d_model; /* the final norm's gain */
 }
 
 static void size_scratch(qk_layout *layout, const qk_config *c, bool wants_logits)
@@ -101,59 +104,66 @@ static size_t soft_rows(const qk_model *model)
     return memory && qk_ckpt_bytes(model->ckpt) > memory / 2 ? SIZE_MAX : GROUP_ROWS;
 }
 
+/* Rows of each buffer: what keeps the work efficient, or (frugal) the least that still works. */
+static void size_rows(qk_layout *l, const qk_config *c, size_t n_rows, bool frugal)
+{
+    size_t attention = (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim;
+    size_t most = pad(n_rows > l->longest ? n_rows : l->longest), least = pad(l->longest);
+    l->batch_rows = frugal ? least : between(pad(between(BATCH_FLOATS / attention, 480, 4080)), least, most);
+    l->block_rows = between(pad(BLOCK_FLOATS / (2 * (size_t)(c->d_ffn + c->d_model))), LEAST_BLOCK_ROWS,
+                            l->batch_rows > LEAST_BLOCK_ROWS ? l->batch_rows : LEAST_BLOCK_ROWS);
+    if (frugal) l->block_rows = LEAST_BLOCK_ROWS;
+    l->logit_rows = frugal ? QK_TILE_ROWS : between(pad(LOGIT_FLOATS / (size_t)c->n_vocab), QK_TILE_ROWS, 960);
+}
+
+static unsigned long long mib(uint64_t n_bytes) { return (n_bytes + 1048575) >> 20; }
+
+static bool looks_at_logits(const qk_pass_spec *spec)
+{
+    bool wanted = spec->score;
+    for (size_t i = 0; i < spec->n_probes; i++) wanted = wanted || (spec->probes[i].sites & QK_AT(QK_SITE_LOGITS));
+    return wanted;
+}
+
 qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err)
 {
     const qk_config *c = &model->config;
     qk_layout l = { .n_threads = qk_thread_count(spec->n_threads) };
-    qk_plan p = { .n_streams = spec->n_sequences * spec->n_conditions };
+    qk_plan p = { .n_streams = spec->n_sequences * spec->n_conditions, .weight_bytes = qk_ckpt_bytes(model->ckpt) };
     for (size_t s = 0; s < spec->n_sequences; s++) {
         if (spec->sequences[s].n_tokens > l.longest) l.longest = spec->sequences[s].n_tokens;
         p.n_rows += spec->sequences[s].n_tokens * spec->n_conditions;
     }
-    bool wants_logits = spec->score;
-    for (size_t i = 0; i < spec->n_probes; i++)
-        wants_logits = wants_logits || (spec->probes[i].sites & QK_AT(QK_SITE_LOGITS));
-    size_t attention = (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim,
-           row_bytes = (size_t)c->d_model * 4 + 8;
-    l.layer_floats = converted_floats(model);
-    l.batch_rows = pad(
-        between(between(BATCH_FLOATS / attention, 480, 4080), l.longest, p.n_rows > l.longest ? p.n_rows : l.longest));
-    l.block_rows = between(pad(BLOCK_FLOATS / (2 * (size_t)(c->d_ffn + c->d_model))), LEAST_BLOCK_ROWS,
-                           l.batch_rows > LEAST_BLOCK_ROWS ? l.batch_rows : LEAST_BLOCK_ROWS);
-    l.logit_rows = between(pad(LOGIT_FLOATS / (size_t)c->n_vocab), QK_TILE_ROWS, 960);
+    bool wants_logits = looks_at_logits(spec);
+    size_t row_bytes = (size_t)c->d_model * 4 + 8;
+    size_weights(&l, model, wants_logits);
+    size_rows(&l, c, p.n_rows, false);
     size_scratch(&l, c, wants_logits);
-    uint64_t least_rows = l.longest; /* one stream */
-    uint64_t wanted =
-        PROGRAM_BYTES + 4 * l.scratch_floats + (uint64_t)row_bytes * (p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
-    if (spec->max_bytes && wanted > spec->max_bytes) { /* frugal: the smallest pieces that still work */
-        l.batch_rows = pad(l.longest);
-        l.block_rows = LEAST_BLOCK_ROWS;
-        l.logit_rows = QK_TILE_ROWS;
+    /* The program, the pages that are read while weights are converted, the weights that are used where they are mapped. */
+    uint64_t around = PROGRAM_BYTES + (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES) + l.mapped_bytes;
+    uint64_t wanted = around + 4 * (uint64_t)l.scratch_floats + (uint64_t)row_bytes * (p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
+    if (spec->max_bytes && wanted > spec->max_bytes) {
+        size_rows(&l, c, p.n_rows, true);
         size_scratch(&l, c, wants_logits);
     }
-    uint64_t fixed = PROGRAM_BYTES + 4 * l.scratch_floats, needed = fixed + row_bytes * least_rows;
+    uint64_t fixed = around + 4 * (uint64_t)l.scratch_floats, needed = fixed + row_bytes * (uint64_t)l.longest;
     if (spec->max_bytes && needed > spec->max_bytes)
         return qk_fail(err, QK_E_BUDGET,
-                       "the pass needs at least %llu MiB (%llu weights of a layer, %llu scratch), %llu MiB are allowed",
-                       (unsigned long long)((needed + 1048575) >> 20),
-                       (unsigned long long)(4 * (uint64_t)l.layer_floats >> 20),
-                       (unsigned long long)(4 * (uint64_t)(l.scratch_floats - l.layer_floats) >> 20),
-                       (unsigned long long)((uint64_t)spec->max_bytes >> 20));
+                       "the pass needs at least %llu MiB (%llu for the program, %llu for weights, %llu for activations), %llu MiB are allowed",
+                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES + 4 * (uint64_t)l.layer_floats),
+                       mib(needed - around - 4 * (uint64_t)l.layer_floats), mib(spec->max_bytes));
     size_t rows = spec->max_bytes ? (size_t)((spec->max_bytes - fixed) / row_bytes) : SIZE_MAX;
     qk_status status = make_groups(&l, spec, rows, soft_rows(model), err);
     if (status) return status;
     p.n_groups = l.n_groups;
-    p.weight_bytes = qk_ckpt_bytes(model->ckpt);
     p.layer_bytes = 4 * (uint64_t)l.layer_floats;
     p.stream_bytes = (uint64_t)row_bytes * l.most_rows;
     p.scratch_bytes = 4 * (uint64_t)(l.scratch_floats - l.layer_floats);
     p.total_bytes = fixed + p.stream_bytes;
     p.flops = flops(c, spec);
     if (plan) *plan = p;
-    if (out)
-        *out = l;
-    else
-        qk_layout_free(&l);
+    if (out) *out = l;
+    if (!out) qk_layout_free(&l);
     return QK_OK;
 }
 

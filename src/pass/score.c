@@ -51,9 +51,8 @@ qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segm
     bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1), wants_logits = pass->spec->score || shown;
     bool all = shown || qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
     for (size_t i = 0; i < pass->edits.n; i++) all = all || pass->edits.items[i].edit->site == QK_SITE_LN_FINAL_OUT;
-    const float *gain = qk_weight_load(&pass->model->final_norm, &at, pass->layout.n_threads);
-    const float *unembedding =
-        wants_logits ? qk_weight_load(&pass->model->unembedding, &at, pass->layout.n_threads) : NULL;
+    const float *gain = qk_pass_weight(pass, &pass->model->final_norm, &at);
+    const float *unembedding = wants_logits ? qk_pass_weight(pass, &pass->model->unembedding, &at) : NULL;
     size_t step = pass->layout.logit_rows < pass->layout.block_rows ? pass->layout.logit_rows : pass->layout.block_rows;
     for (size_t i = 0; i < n_segments; i++) {
         qk_segment rows = needed_rows(pass, &segments[i], all);
@@ -67,5 +66,6 @@ qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segm
             if (status) return status;
         }
     }
+    if (pass->spec->max_bytes) qk_weight_release(&pass->model->unembedding, pass->model->ckpt);
     return QK_OK;
 }
