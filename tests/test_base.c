@@ -13,9 +13,16 @@ static void errors_are_one_clean_line(void **state)
     assert_string_equal(err.message, "file 3: a?b?[31m ?");
     char longer[2000];
     memset(longer, 'x', sizeof longer);
-    memcpy(longer + 498, "\xc3\xa9", 3);
-    qk_fail(&err, QK_E_IO, "%s", longer);
+    longer[sizeof longer - 1] = '\0';
+    memcpy(longer + 246, "\xc3\xa9", 2); /* at the cut */
+    qk_fail(&err, QK_E_IO, "name %s: why", longer + 5);
     assert_int_equal(strlen(err.message), 498); /* no half character at the cut */
+    assert_memory_equal(err.message, "name xxx", 8); /* both ends of a long message stay: the name and the reason */
+    assert_non_null(strstr(err.message, "x ... x"));
+    assert_string_equal(err.message + 498 - 6, "x: why");
+    memset(longer, '\x80', sizeof longer - 1);
+    qk_fail(&err, QK_E_IO, "%s", longer);
+    assert_in_range(strlen(err.message), 490, 499);
 }
 
 static void sha256_matches_the_standard(void **state)

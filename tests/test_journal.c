@@ -68,6 +68,13 @@ static void expect_refused(const char *folder, const json_t *key, bool resume, q
     if (!strstr(err.message, part)) fail_msg("\"%s\" lacks \"%s\"", err.message, part);
 }
 
+static void put_unit(qk_run *run)
+{
+    json_t *payload = make_payload(1);
+    assert_ok(qk_run_put(run, 0, "baseline", 1, payload, err));
+    json_decref(payload);
+}
+
 static void another_key_is_refused(void **state)
 {
     (void)state;
@@ -76,6 +83,7 @@ static void another_key_is_refused(void **state)
     const char *folder = in_scratch("keyed");
     json_array_append_new(json_object_get(json_object_get(longer, "settings"), "seeds"), json_integer(44));
     assert_ok(qk_run_open(&run, folder, key, true, err)); /* resume of nothing begins */
+    put_unit(run);
     qk_run_close(run);
     expect_refused(folder, key, false, QK_E_ARGUMENT, "--resume");
     expect_refused(folder, other, false, QK_E_ARGUMENT, "settings.lambda: expected 6.0, found 5.0");
@@ -91,6 +99,50 @@ static void another_key_is_refused(void **state)
     json_decref(key);
     json_decref(other);
     json_decref(longer);
+}
+
+/* What failed before its first unit blocks nobody; one unit or a results.json does. */
+static void a_run_without_units_is_taken_over(void **state)
+{
+    (void)state;
+    qk_run *run = NULL;
+    json_t *key = make_key(5), *other = make_key(6), *third = make_key(7), *found;
+    const char *folder = in_scratch("failed");
+    assert_ok(qk_run_open(&run, folder, key, false, err));
+    qk_run_close(run);
+    assert_ok(qk_run_open(&run, folder, key, false, err)); /* the very same, without --resume */
+    qk_run_close(run);
+    assert_ok(qk_run_open(&run, folder, other, false, err));
+    put_unit(run);
+    assert_int_equal(qk_run_count(run), 1);
+    assert_non_null(found = qk_run_get(run, 0, "baseline", 1));
+    json_decref(found);
+    qk_run_close(run);
+    expect_refused(folder, key, true, QK_E_ARGUMENT, "settings.lambda: expected 5.0, found 6.0");
+    assert_ok(qk_run_open(&run, folder, other, true, err)); /* the new key was kept */
+    qk_run_close(run);
+
+    folder = in_scratch("captured");
+    assert_ok(qk_run_open(&run, folder, key, false, err));
+    assert_ok(qk_run_write_json(run, "results.json", key, err));
+    qk_run_close(run);
+    expect_refused(folder, third, false, QK_E_ARGUMENT, "settings.lambda: expected 7.0, found 5.0; choose another");
+    json_decref(key);
+    json_decref(other);
+    json_decref(third);
+}
+
+static void a_run_is_one_process_s(void **state)
+{
+    (void)state;
+    qk_run *run = NULL, *again = NULL;
+    json_t *key = make_key(5);
+    assert_ok(qk_run_open(&run, in_scratch("busy"), key, false, err));
+    expect_refused(in_scratch("busy"), key, true, QK_E_IO, "busy: another process works in this run");
+    qk_run_close(run);
+    assert_ok(qk_run_open(&again, in_scratch("busy"), key, true, err));
+    qk_run_close(again);
+    json_decref(key);
 }
 
 static void foreign_folders_are_refused(void **state)
@@ -253,6 +305,8 @@ int main(int argc, char **argv)
     if (!mkdtemp(scratch)) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_come_back),             cmocka_unit_test(another_key_is_refused),
+        cmocka_unit_test(a_run_without_units_is_taken_over),
+        cmocka_unit_test(a_run_is_one_process_s),
         cmocka_unit_test(foreign_folders_are_refused), cmocka_unit_test(json_files_are_stable),
         cmocka_unit_test(leftovers_are_swept),         cmocka_unit_test(a_kill_loses_nothing),
     };

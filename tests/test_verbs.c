@@ -296,6 +296,22 @@ static void test_massive(void **state)
     assert_rejected(run_program("massive", demo(), "--limit", "3", "-c", "64", "-o", run, "--resume", "--lambda", "4"),
                     2, "lambda");
     assert_rejected(run_program("massive", demo(), "--resume"), 2, "-o");
+
+    const char *const words[] = { "massive", demo(), "--limit", "1", "-c", "16", "--no-run", "-q", NULL };
+    const char *const json[] = { "massive", demo(), "--limit", "1", "-c", "16", "--no-run", "-q", "--json", NULL };
+    assert_rejected(run_program_to(STDOUT_FULL, words), 1, "standard output: No space left");
+    assert_rejected(run_program_to(STDOUT_FULL, json), 1, "standard output: ");
+    outcome o = run_program_to(STDOUT_BROKEN_PIPE, json);
+    assert_int_equal(o.code, 1);
+    assert_string_equal(o.err, ""); /* a reader that left is no news, however much he had to read */
+    outcome_free(&o);
+
+    run = work_path("failed"); /* nothing is massive: what is left behind does not block the next try */
+    assert_rejected(run_program("disrupt", demo(), "--limit", "1", "-c", "16", "-o", run, "--lambda", "1e6"), 3,
+                    "no massive value");
+    o = run_program("disrupt", demo(), "--limit", "1", "-c", "16", "-o", run, "-q", "--criterion", "top-k");
+    assert_int_equal(o.code, 0);
+    outcome_free(&o);
     assert_rejected(run_program("massive"), 2, "MODEL");
     assert_rejected(run_program("massive", demo(), "--preset", "africa", "--lambda", "4"), 2, "--lambda: fixed by");
     assert_rejected(run_program("massive", demo(), "--top-k", "4"), 2, "--criterion top-k");

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LONGEST_TEXT = 10000 /* bytes of a message before its middle is left out: two of the longest paths */ };
+
 const char *qk_version(void) { return QK_VERSION; }
 
 /* Names come from files: keep the message one clean line of UTF-8. */
@@ -19,25 +21,35 @@ static void clean(char *text)
     }
 }
 
-/* Drop the incomplete character that truncation may have left at the end. */
-static void trim_tail(char *text, size_t capacity)
+static bool inside_character(char byte) { return ((unsigned char)byte & 0xC0) == 0x80; }
+
+/* `text` into the message.  Of a long one the middle is left out: names stand first, what is wrong with them last. */
+static void keep_ends(char *message, size_t capacity, const char *text)
 {
-    size_t n = strlen(text);
-    if (n + 1 < capacity) return;
-    while (n > 0 && ((unsigned char)text[n - 1] & 0xC0) == 0x80) n--;
-    if (n > 0 && (unsigned char)text[n - 1] >= 0xC0) n--;
-    text[n] = '\0';
+    static const char gap[] = " ... ";
+    size_t n = strlen(text), room = capacity - sizeof gap;
+    if (n < capacity) {
+        memcpy(message, text, n + 1);
+        return;
+    }
+    size_t head = room / 2, tail = n - (room - room / 2);
+    for (int i = 0; i < 3 && inside_character(text[head]); i++) head--;
+    for (int i = 0; i < 3 && inside_character(text[tail]); i++) tail++;
+    memcpy(message, text, head);
+    memcpy(message + head, gap, sizeof gap - 1);
+    memcpy(message + head + sizeof gap - 1, text + tail, n - tail + 1);
 }
 
 qk_status qk_fail(qk_error *err, qk_status status, const char *format, ...)
 {
     assert(format);
     if (!err) return status;
+    char text[LONGEST_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(err->message, sizeof err->message, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    trim_tail(err->message, sizeof err->message);
+    keep_ends(err->message, sizeof err->message, text);
     clean(err->message);
     err->status = status;
     return status;

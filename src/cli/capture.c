@@ -125,7 +125,7 @@ static qk_status run_verify(cli_command *command, qk_error *err)
     }
     cli_progress_clear(&command->progress);
     if (!status) status = options->json ? cli_print_json(results, err) : print_sites(results, err);
-    fflush(stdout);
+    cli_flush(command);
     json_array_foreach(json_object_get(results, "ignored"), i, name)
         cli_say(command, "note: %s: no site of that name, not compared",
                 json_string_value(name) ? json_string_value(name) : "?");

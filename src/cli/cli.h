@@ -96,6 +96,7 @@ struct cli_command {
     const char *program;      /* as called */
     time_t started;
     double started_seconds;   /* monotonic */
+    int output_errno;         /* why stdout could not be written, 0 while it could: only the first flush is told */
 };
 
 /* Parse argv into command->options and command->arguments (the verb is the first of these). */
@@ -174,6 +175,8 @@ double cli_number(const json_t *row, const char *key);
 const char *cli_text(const json_t *row, const char *key);
 const char *cli_model_name(const json_t *results, double index); /* models[index].name */
 qk_status cli_print_json(const json_t *object, qk_error *err);
+/* What was printed goes out now: before lines on stderr that belong below it. */
+void cli_flush(cli_command *command);
 
 /* ---- the run around a study (run.c) */
 

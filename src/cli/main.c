@@ -1,6 +1,7 @@
 /* main.c - the verbs, their help, and how the process ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -135,19 +136,27 @@ static void occupy_standard_streams(void)
         if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
+/* True for a pipe that nobody reads any more.  A long text fails in the middle, and then errno is long gone. */
+static bool reader_left(void)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
 /* What was printed must have arrived; a reader that left early (`| head`) is no news to anybody. */
-static int finish_stdout(int code)
+static int finish_stdout(cli_command *command, int code)
 {
     bool bad = ferror(stdout) != 0;
-    errno = 0;
-    bad = fflush(stdout) != 0 || bad;
-    int reason = errno;
+    cli_flush(command);
+    int reason = command->output_errno;
+    bad = bad || reason != 0;
     if (!bad && fclose(stdout) != 0) {
         bad = true;
         reason = errno;
     }
     if (!bad) return code;
-    if (reason != EPIPE) fprintf(stderr, "qkscope: standard output: %s\n", reason ? strerror(reason) : "cannot write");
+    if (reason != EPIPE && !reader_left())
+        fprintf(stderr, "qkscope: standard output: %s\n", reason ? strerror(reason) : "cannot write");
     return code ? code : 1;
 }
 
@@ -164,5 +173,5 @@ int main(int argc, char **argv)
     cli_progress_clear(&command.progress);
     if (status) fprintf(stderr, "qkscope: %s\n", error.message);
     qk_arena_free(&command.arena);
-    return finish_stdout(exit_codes[status]);
+    return finish_stdout(&command, exit_codes[status]);
 }

@@ -1,6 +1,7 @@
 /* print.c - aligned plain tables, and numbers as a reader likes them. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,4 +150,9 @@ qk_status cli_print_json(const json_t *object, qk_error *err)
     puts(text);
     free(text);
     return QK_OK;
+}
+
+void cli_flush(cli_command *command)
+{
+    if (fflush(stdout) != 0 && command->output_errno == 0) command->output_errno = errno;
 }

@@ -27,6 +27,7 @@ void cli_catch_signals(void)
     sigaction(SIGINT, &once, NULL);
     sigaction(SIGTERM, &once, NULL);
     sigaction(SIGPIPE, &ignore, NULL); /* a reader that left shows as EPIPE when stdout is flushed */
+    sigaction(SIGXFSZ, &ignore, NULL); /* a file beyond the limit on its size shows as EFBIG where it is written */
 }
 
 double cli_seconds(void)

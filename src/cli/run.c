@@ -123,7 +123,7 @@ qk_status cli_run_finish(cli_run *run, cli_command *command, const json_t *resul
     if (!status)
         status = command->options.json ? cli_print_json(results, err) : print(results, command->options.verbose, err);
     if (status) return status;
-    fflush(stdout); /* on a terminal the table stands before the notes */
+    cli_flush(command);
     say_warnings(command, results);
     if (run->run) cli_say(command, "report: %s/report.html", run->folder);
     return QK_OK;

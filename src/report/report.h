@@ -12,9 +12,10 @@
 typedef struct qk_run qk_run;
 
 /* Create `folder` (parents too) with its run.db. With `resume` an existing run of the same `key` is continued; a run
- * of another key, a run without `resume`, or a folder with other files is refused with what differs; an empty folder is
- * taken. `key` is a JSON object that holds everything the numbers depend on (model, tokenizer and data hashes,
- * settings, seeds, precision; not threads or time). A run is used by one thread at a time. */
+ * of another key, a run without `resume`, or a folder with other files is refused with what differs; an empty folder,
+ * or a run of which nothing was finished (no unit, no results.json), is taken. `key` is a JSON object that holds
+ * everything the numbers depend on (model, tokenizer and data hashes, settings, seeds, precision; not threads or
+ * time). A run is used by one thread at a time, and by one process: a second one is refused. */
 qk_status qk_run_open(qk_run **out, const char *folder, const json_t *key, bool resume, qk_error *err);
 void qk_run_close(qk_run *run);
 const char *qk_run_folder(const qk_run *run);

@@ -3,8 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "report/store.h"
 #include "report/sweep.h"
@@ -14,6 +17,7 @@ enum { KEY_FLAGS = JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_P
 struct qk_run {
     char *folder;
     qk_store *store;
+    int lock; /* the folder's descriptor, locked while the run is open; -1 where there is none */
 };
 
 /* ---- what differs between two keys */
@@ -98,8 +102,8 @@ static qk_status refuse_difference(const char *folder, const char *wanted_text, 
     name = name_difference(&d);
     show(wanted_value, sizeof wanted_value, d.wanted);
     show(found_value, sizeof found_value, d.found);
-    status = qk_fail(err, QK_E_ARGUMENT, "%s: holds a run of other settings: %s: expected %s, found %s", folder,
-                     name ? name : "key", wanted_value, found_value);
+    status = qk_fail(err, QK_E_ARGUMENT, "%s: holds a run of other settings: %s: expected %s, found %s; choose another folder",
+                     folder, name ? name : "key", wanted_value, found_value);
 out:
     free(name);
     json_decref(wanted);
@@ -134,11 +138,29 @@ static qk_status claim_folder(const char *folder, const char *db_path, qk_error 
     return status;
 }
 
+/* One process a run: two would mix their units. The lock goes with its process, however that ends; a file system that
+ * knows no such locks gives none. */
+static qk_status lock_folder(qk_run *run, qk_error *err)
+{
+    run->lock = open(run->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->lock < 0 || flock(run->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return QK_OK;
+    return qk_fail(err, QK_E_IO, "%s: another process works in this run", run->folder);
+}
+
+/* No unit and no results: a run that failed at once, or was only begun. It stands in nobody's way. */
+static bool nothing_finished(const qk_run *run)
+{
+    char *results = qk_path_join(run->folder, "results.json");
+    bool nothing = results && !qk_path_exists(results) && qk_store_count(run->store) == 0;
+    free(results);
+    return nothing;
+}
+
 static qk_status claim_store(qk_run *run, const char *key, bool resume, qk_error *err)
 {
     char *found = NULL;
     qk_status status = qk_store_key(&found, run->store, err);
-    if (!status && !found)
+    if (!status && (!found || nothing_finished(run)))
         status = qk_store_begin(run->store, key, err);
     else if (!status && strcmp(found, key) != 0)
         status = refuse_difference(run->folder, key, found, err);
@@ -156,11 +178,13 @@ qk_status qk_run_open(qk_run **out, const char *folder, const json_t *key, bool 
     qk_status status;
     qk_run *run = calloc(1, sizeof *run);
     char *db_path = qk_path_join(folder, "run.db"), *key_text = json_dumps(key, KEY_FLAGS);
+    if (run) run->lock = -1;
     if (!run || !db_path || !key_text || !(run->folder = strdup(folder))) {
         status = qk_out_of_memory(err, folder, sizeof *run);
         goto out;
     }
     status = claim_folder(folder, db_path, err);
+    if (!status) status = lock_folder(run, err);
     if (!status) status = qk_store_open(&run->store, db_path, err);
     if (!status) status = claim_store(run, key_text, resume, err);
     if (status) goto out;
@@ -178,6 +202,7 @@ void qk_run_close(qk_run *run)
 {
     if (!run) return;
     qk_store_close(run->store);
+    if (run->lock >= 0) close(run->lock);
     free(run->folder);
     free(run);
 }

@@ -11,9 +11,9 @@
 enum { APPLICATION_ID = 0x716b7363 /* "qksc" */, SCHEMA_VERSION = 1, BUSY_MS = 10000 };
 
 static const char schema[] =
-    "CREATE TABLE run (id INTEGER PRIMARY KEY CHECK (id = 1), key TEXT NOT NULL, key_sha256 TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), key TEXT NOT NULL, key_sha256 TEXT NOT NULL,"
     " version TEXT NOT NULL);"
-    "CREATE TABLE unit (model INTEGER NOT NULL, condition TEXT NOT NULL, document INTEGER NOT NULL, payload TEXT NOT "
+    "CREATE TABLE IF NOT EXISTS unit (model INTEGER NOT NULL, condition TEXT NOT NULL, document INTEGER NOT NULL, payload TEXT NOT "
     "NULL,"
     " PRIMARY KEY (model, condition, document));";
 
@@ -123,6 +123,8 @@ static qk_status prepare(qk_store *store, qk_error *err)
         { &store->count, "SELECT count(*) FROM unit" },
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        sqlite3_finalize(*wanted[i].statement); /* a run that is begun anew has them already */
+        *wanted[i].statement = NULL;
         int code = sqlite3_prepare_v2(store->db, wanted[i].sql, -1, wanted[i].statement, NULL);
         if (code != SQLITE_OK) return refuse(store, code, "read the journal", err);
     }
@@ -179,7 +181,7 @@ qk_status qk_store_begin(qk_store *store, const char *key, qk_error *err)
     char hex[65];
     qk_sha256_of(hex, key, strlen(key));
     char *sql = sqlite3_mprintf("BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d; %s"
-                                "INSERT INTO run (id, key, key_sha256, version) VALUES (1, %Q, %Q, %Q); COMMIT;",
+                                "DELETE FROM unit; INSERT OR REPLACE INTO run (id, key, key_sha256, version) VALUES (1, %Q, %Q, %Q); COMMIT;",
                                 APPLICATION_ID, SCHEMA_VERSION, schema, key, hex, QK_VERSION);
     if (!sql) return qk_out_of_memory(err, store->path, strlen(key));
     int code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);

@@ -14,7 +14,7 @@ void qk_store_close(qk_store *store);
 /* The key the run was begun with, or NULL in *key where there is none yet (a new file, or one whose maker was killed
  * before its first commit).  malloc'ed, the caller's to free(). */
 qk_status qk_store_key(char **key, qk_store *store, qk_error *err);
-/* Tables and key in one transaction: afterwards the run exists, before it does not. */
+/* Tables and key in one transaction: afterwards the run exists without any unit, before it does not. */
 qk_status qk_store_begin(qk_store *store, const char *key, qk_error *err);
 
 qk_status qk_store_put(qk_store *store, size_t model, const char *condition, size_t document, const char *payload,
