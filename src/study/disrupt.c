@@ -139,6 +139,7 @@ static qk_status measure(qk_measured *m, const qk_named_model *model, size_t ind
         spec.conditions = conditions;
         spec.n_conditions = m->plan.n_arms;
         spec.score = true;
+        spec.allow_idle_edits = true; /* judged over all documents, journaled ones too: qk_disrupt_rows */
         spec.on_score = on_score;
         spec.user = &l;
         status = qk_pass_run(&result, model->model, &spec, err);

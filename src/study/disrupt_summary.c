@@ -99,11 +99,25 @@ static qk_status add_masks(json_t *results, const qk_measured *m, size_t model, 
     return status;
 }
 
+/* An edit that changed nothing in any document would pass for one without effect. */
+static qk_status refuse_idle(const qk_measured *m, const qk_arm *arm, const qk_receipt *receipts, qk_error *err)
+{
+    for (size_t e = 0; e < arm->n_edits; e++) {
+        uint64_t changed = 0;
+        for (size_t d = 0; d < m->n_documents; d++) changed += receipts[d * arm->n_edits + e].changed;
+        if (changed > 0) continue;
+        return qk_fail(err, QK_E_CHECK, "%s: condition \"%s\": the edit of %s in layer %d changed nothing", m->model,
+                       arm->name, qk_tensor_letters[arm->tensors[e]], arm->edits[e].layer);
+    }
+    return QK_OK;
+}
+
 qk_status qk_disrupt_rows(json_t *results, const qk_measured *m, size_t model, const qk_config *config, qk_error *err)
 {
     qk_status status = add_masks(results, m, model, config, err);
     for (size_t a = 0; !status && a < m->plan.n_arms; a++) {
         const qk_arm *arm = &m->plan.arms[a];
+        if ((status = refuse_idle(m, arm, m->receipts[a], err))) break;
         qk_row row = qk_row_start();
         qk_row_count(&row, "model", model);
         qk_row_text(&row, "name", arm->name);
