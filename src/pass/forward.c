@@ -216,13 +216,13 @@ static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segmen
 
 /* ---- the layer */
 
-/* Residual rows of batch rows [row, row + n): the segments of a batch lie in the residual buffer in the order of the
- * batch, but not always side by side, so they are gathered into and scattered from block buffers. */
-static void gather(const qk_pass *pass, float *out, const qk_segment *parts, size_t n_parts)
+/* The residual rows of the parts, normed, one behind the other: in the residual buffer they need not lie side by side. */
+static void norm_parts(const qk_pass *pass, float *out, const float *gain, const qk_segment *parts, size_t n_parts)
 {
-    size_t width = (size_t)pass->config->d_model, row = 0;
-    for (size_t i = 0; i < n_parts; row += parts[i++].n_rows)
-        memcpy(out + row * width, pass->residual + parts[i].x_row * width, parts[i].n_rows * width * sizeof(float));
+    size_t width = (size_t)pass->config->d_model;
+    for (size_t i = 0; i < n_parts; i++)
+        norm_rows(pass, out + (parts[i].row - parts[0].row) * width, pass->residual + parts[i].x_row * width, gain,
+                  parts[i].n_rows, width);
 }
 
 /* resid += delta, part by part, and the site behind it. */
@@ -251,8 +251,7 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, 
                                          &parts[i], 1, err);
         if (status) return status;
     }
-    gather(pass, b->normed, parts, n_parts);
-    norm_rows(pass, b->normed, b->normed, w->attn_norm, n_rows, width);
+    norm_parts(pass, b->normed, w->attn_norm, parts, n_parts);
     qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, b->normed, width, parts, n_parts, err);
     if (status) return status;
     product(pass, b->q + row * q, b->normed, w->q, w->q_bias, n_rows, q, width);
@@ -285,8 +284,7 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
     qk_status status = qk_site_visit(pass, QK_SITE_ATTN_OUT, layer, b->delta, width, parts, n_parts, err);
     if (!status) status = add_delta(pass, QK_SITE_RESID_MID, layer, parts, n_parts, err);
     if (status) return status;
-    gather(pass, b->normed, parts, n_parts);
-    norm_rows(pass, b->normed, b->normed, w->ffn_norm, n_rows, width);
+    norm_parts(pass, b->normed, w->ffn_norm, parts, n_parts);
     status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, b->normed, width, parts, n_parts, err);
     if (status) return status;
     product(pass, b->gate, b->normed, w->gate, w->gate_bias, n_rows, ffn, width);

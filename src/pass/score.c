@@ -21,6 +21,7 @@ static qk_status score_block(qk_pass *pass, const float *gain, const float *unem
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
     float *normed = pass->scratch.normed, *logits = pass->scratch.logits;
     size_t padded = (part->n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+#pragma omp parallel for num_threads(pass->layout.n_threads) if (part->n_rows * width > 50000)
     for (size_t i = 0; i < part->n_rows; i++)
         pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width,
                             pass->config->rms_norm_eps);

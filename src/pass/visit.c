@@ -104,13 +104,21 @@ static qk_status locate(const qk_pass *pass, qk_site site, int layer, const floa
     return QK_OK;
 }
 
+/* Rows that are cheaper to check than threads to wake, in floats. */
+#define SERIAL_BELOW 100000
+
+/* All rows of the visit in one sweep; only where one is bad are the parts gone through in order, to name the first. */
 static qk_status check_finite(const qk_pass *pass, qk_site site, int layer, const float *x, size_t stride, size_t width,
-                              const qk_segment *part, qk_error *err)
+                              const qk_segment *parts, size_t n_parts, qk_error *err)
 {
+    size_t n_rows = parts[n_parts - 1].row + parts[n_parts - 1].n_rows - parts[0].row;
     bool bad = false;
-#pragma omp parallel for reduction(|| : bad) num_threads(pass->layout.n_threads) if (part->n_rows * width > 1000000)
-    for (size_t i = 0; i < part->n_rows; i++) bad = bad || !qk_all_finite(x + i * stride, width);
-    return bad ? locate(pass, site, layer, x, stride, width, part, err) : QK_OK;
+#pragma omp parallel for reduction(|| : bad) num_threads(pass->layout.n_threads) if (n_rows * width > SERIAL_BELOW)
+    for (size_t i = 0; i < n_rows; i++) bad = bad || !qk_all_finite(x + i * stride, width);
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < n_parts && bad && !status; i++)
+        status = locate(pass, site, layer, x + (parts[i].row - parts[0].row) * stride, stride, width, &parts[i], err);
+    return status;
 }
 
 qk_status qk_probes_show(const qk_pass *pass, qk_site site, int layer, int head, const float *x, size_t stride,
@@ -143,12 +151,12 @@ qk_status qk_site_visit(qk_pass *pass, qk_site site, int layer, float *x, size_t
                         size_t n_parts, qk_error *err)
 {
     size_t width = qk_site_width(pass->config, site);
-    for (size_t i = 0; i < n_parts; i++) {
-        float *rows = x + (parts[i].row - parts[0].row) * stride;
-        qk_status status = apply_edits(pass, site, layer, rows, stride, &parts[i], err);
-        if (!status) status = check_finite(pass, site, layer, rows, stride, width, &parts[i], err);
-        if (!status) status = qk_probes_show(pass, site, layer, -1, rows, stride, width, &parts[i], err);
-        if (status) return status;
-    }
-    return QK_OK;
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < n_parts && !status; i++)
+        status = apply_edits(pass, site, layer, x + (parts[i].row - parts[0].row) * stride, stride, &parts[i], err);
+    if (!status) status = check_finite(pass, site, layer, x, stride, width, parts, n_parts, err);
+    for (size_t i = 0; i < n_parts && !status; i++)
+        status = qk_probes_show(pass, site, layer, -1, x + (parts[i].row - parts[0].row) * stride, stride, width,
+                                &parts[i], err);
+    return status;
 }
