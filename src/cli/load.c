@@ -3,6 +3,9 @@
 
 #include <ctype.h>
 #include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +88,9 @@ qk_status cli_load_models(cli_models *out, cli_command *command, cli_list paths,
     if (!status) status = qk_new_array(&models.paths, paths.n, sizeof *models.paths, "models", err);
     for (size_t i = 0; i < paths.n && !status; i++)
         status = load_model(&models, i, paths.items[i], cache, hashed, command, err);
+#ifdef __GLIBC__
+    malloc_trim(0); /* what parsing a large tokenizer took goes back to the system before the pass counts its memory */
+#endif
     if (status)
         cli_models_free(&models);
     else
