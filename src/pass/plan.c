@@ -11,10 +11,12 @@
 #define LEAST_BLOCK_ROWS (4 * QK_TILE_ROWS)
 /* A group is journaled when it is done: about this many rows, so that an interrupted study loses minutes, not hours. */
 #define GROUP_ROWS 16384
-/* The program itself, its libraries and their generated code. */
+/* The program itself, its libraries and their generated code, a small study's tables, the report. */
 #define PROGRAM_BYTES ((uint64_t)64 << 20)
 /* Pages of the file that are in memory at once while a weight is converted or embeddings are looked up, under a budget. */
 #define READ_BYTES ((uint64_t)40 << 20)
+/* While a tokenizer is opened: its file as a tree, then as tables; measured 930 bytes a token with 2.2 merges each. */
+#define OPENING_BYTES(n_vocab) (((uint64_t)32 << 20) + 1024 * (uint64_t)(n_vocab))
 
 static size_t pad(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS; }
 
@@ -125,6 +127,34 @@ static bool looks_at_logits(const qk_pass_spec *spec)
     return wanted;
 }
 
+/* Scores, receipts and the like: of all streams, whatever the groups. */
+static uint64_t result_bytes(const qk_pass_spec *spec)
+{
+    uint64_t stream = sizeof(qk_score) + sizeof(qk_receipt *) + sizeof(qk_segment) + sizeof(qk_group), total = 0;
+    for (size_t c = 0; c < spec->n_conditions; c++)
+        total += spec->n_sequences * (stream + spec->conditions[c].n_edits * sizeof(qk_receipt));
+    for (size_t s = 0; s < spec->n_sequences && spec->keep_token_nll; s++)
+        total += spec->n_conditions * spec->sequences[s].n_tokens * sizeof(float);
+    return total;
+}
+
+/* `around`: what is resident beside the scratch buffers. */
+static qk_status check_budget(const qk_model *model, const qk_layout *l, const qk_pass_spec *spec, uint64_t around,
+                              uint64_t needed, qk_error *err)
+{
+    uint64_t opening = OPENING_BYTES(model->config.n_vocab), weights = 4 * (uint64_t)l->layer_floats;
+    if (spec->max_bytes && needed > spec->max_bytes)
+        return qk_fail(err, QK_E_BUDGET,
+                       "the pass needs at least %llu MiB (%llu for the program, %llu for weights, %llu for activations), "
+                       "%llu MiB are allowed",
+                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES + weights), mib(needed - around - weights),
+                       mib(spec->max_bytes));
+    if (spec->max_bytes && model->tokenizer && opening > spec->max_bytes)
+        return qk_fail(err, QK_E_BUDGET, "a tokenizer of %d tokens needs at least %llu MiB to open, %llu MiB are allowed",
+                       model->config.n_vocab, mib(opening), mib(spec->max_bytes));
+    return QK_OK;
+}
+
 qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err)
 {
     const qk_config *c = &model->config;
@@ -140,20 +170,18 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     size_rows(&l, c, p.n_rows, false);
     size_scratch(&l, c, wants_logits);
     /* The program, the pages that are read while weights are converted, the weights that are used where they are mapped. */
-    uint64_t around = PROGRAM_BYTES + (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES) + l.mapped_bytes;
-    uint64_t wanted = around + 4 * (uint64_t)l.scratch_floats + (uint64_t)row_bytes * (p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
-    if (spec->max_bytes && wanted > spec->max_bytes) {
+    uint64_t around = PROGRAM_BYTES + result_bytes(spec) + (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES) +
+                      l.mapped_bytes;
+    size_t group_rows = p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS;
+    if (spec->max_bytes && around + 4 * (uint64_t)l.scratch_floats + row_bytes * (uint64_t)group_rows > spec->max_bytes) {
         size_rows(&l, c, p.n_rows, true);
         size_scratch(&l, c, wants_logits);
     }
-    uint64_t fixed = around + 4 * (uint64_t)l.scratch_floats, needed = fixed + row_bytes * (uint64_t)l.longest;
-    if (spec->max_bytes && needed > spec->max_bytes)
-        return qk_fail(err, QK_E_BUDGET,
-                       "the pass needs at least %llu MiB (%llu for the program, %llu for weights, %llu for activations), %llu MiB are allowed",
-                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES + 4 * (uint64_t)l.layer_floats),
-                       mib(needed - around - 4 * (uint64_t)l.layer_floats), mib(spec->max_bytes));
+    uint64_t fixed = around + 4 * (uint64_t)l.scratch_floats;
+    qk_status status = check_budget(model, &l, spec, around, fixed + row_bytes * (uint64_t)l.longest, err);
+    if (status) return status;
     size_t rows = spec->max_bytes ? (size_t)((spec->max_bytes - fixed) / row_bytes) : SIZE_MAX;
-    qk_status status = make_groups(&l, spec, rows, soft_rows(model), err);
+    status = make_groups(&l, spec, rows, soft_rows(model), err);
     if (status) return status;
     p.n_groups = l.n_groups;
     p.layer_bytes = 4 * (uint64_t)l.layer_floats;

@@ -56,6 +56,15 @@ qk_status qk_warn_documents(json_t *warnings, const qk_documents *documents, siz
 /* Warnings about contexts beyond what a model was trained on. */
 qk_status qk_warn_context(json_t *warnings, const qk_named_model *models, size_t n_models, size_t context,
                           qk_error *err);
+/* A row of results.json in bytes: while it is built, written and read again by the report. */
+enum { QK_STUDY_ROW_BYTES = 2048 };
+/* Takes off the budget of a study's passes what the study itself holds; QK_E_BUDGET names `what` where nothing is left.
+ * Without a budget (max_bytes 0) nothing happens. */
+qk_status qk_study_reserve(qk_compute *budget, uint64_t n_bytes, const char *what, qk_error *err);
+/* The same for texts and tokens of a tokenized set; encoding its longest text must have fitted too. */
+qk_status qk_study_reserve_documents(qk_compute *budget, const qk_documents *documents, qk_error *err);
+/* Says, where a pass found too little left of the budget given, how much the study holds. */
+qk_status qk_study_over_budget(qk_status status, const qk_compute *given, const qk_compute *budget, qk_error *err);
 /* The part of a pass that every study fills alike. */
 qk_pass_spec qk_study_spec(const qk_compute *compute);
 

@@ -198,6 +198,17 @@ static qk_status average_controls(qk_measured *m, qk_error *err)
 
 /* ---- the study */
 
+/* What one model holds: masks and calibration maps, scores and receipts of every document, rows of results.json. */
+static uint64_t table_bytes(const qk_config *config, const qk_disrupt_settings *settings, size_t n_documents)
+{
+    uint64_t n_arms = 2 + settings->n_controls, n_edits = (uint64_t)config->n_layers * QK_N_TENSORS;
+    uint64_t dims = (uint64_t)config->n_layers * (uint64_t)(config->n_heads + 2 * config->n_kv_heads) *
+                    (uint64_t)config->head_dim;
+    uint64_t unit = sizeof(double) + sizeof(bool) + n_edits * sizeof(qk_receipt) + QK_STUDY_ROW_BYTES;
+    return n_documents * (n_arms * unit + QK_STUDY_ROW_BYTES) + dims * (n_arms + 2 * sizeof(double)) +
+           n_arms * n_edits * QK_STUDY_ROW_BYTES;
+}
+
 static qk_status refuse_overlap(const qk_documents *calibration, const qk_documents *evaluation, qk_error *err)
 {
     for (size_t i = 0; i < calibration->n; i++) {
@@ -277,18 +288,24 @@ static json_t *start_results(json_t *settings, json_t *models)
 /* One model: masks, scores, rows. */
 static qk_status disrupt_model(qk_measured *m, json_t *results, const qk_named_model *model, size_t index,
                                qk_documents *calibration, qk_documents *evaluation, const qk_disrupt_settings *settings,
-                               size_t n_layer_flags, const qk_compute *compute, size_t context, qk_run *run,
+                               size_t n_layer_flags, qk_compute *budget, size_t context, qk_run *run,
                                qk_error *err)
 {
     bool apart = calibration && calibration != evaluation;
     m->model = model->name;
-    qk_status status = qk_study_tokenize(evaluation, model, context, compute->no_bos, err);
-    if (!status && apart) status = qk_study_tokenize(calibration, model, context, compute->no_bos, err);
-    if (!status) status = qk_disrupt_plan_model(&m->plan, model, calibration, settings, n_layer_flags, compute, err);
+    qk_status status = qk_study_tokenize(evaluation, model, context, budget->no_bos, err);
+    if (!status && apart) status = qk_study_tokenize(calibration, model, context, budget->no_bos, err);
+    if (!status && index == 0) status = qk_study_reserve_documents(budget, evaluation, err);
+    if (!status && index == 0 && apart) status = qk_study_reserve_documents(budget, calibration, err);
+    if (!status) {
+        uint64_t tables = table_bytes(&model->model->config, settings, evaluation->n);
+        status = qk_study_reserve(budget, tables, "holding masks, scores and receipts", err);
+    }
+    if (!status) status = qk_disrupt_plan_model(&m->plan, model, calibration, settings, n_layer_flags, budget, err);
     if (!status) status = measured_start(m, evaluation, err);
     if (status) return status;
     read_journal(m, run, index);
-    status = measure(m, model, index, evaluation, compute, run, err);
+    status = measure(m, model, index, evaluation, budget, run, err);
     if (!status) status = average_controls(m, err);
     if (!status) status = qk_disrupt_rows(results, m, index, &model->model->config, err);
     if (!status) status = qk_disrupt_summary(results, m, index, evaluation, settings->n_bootstrap, err);
@@ -319,9 +336,11 @@ static qk_status run_models(json_t *out, qk_measured *measured, const qk_named_m
                             size_t n_layer_flags, const qk_compute *compute, size_t context, qk_run *run, qk_error *err)
 {
     qk_status status = QK_OK;
+    qk_compute budget = *compute; /* what the models before leave */
     for (size_t m = 0; !status && m < n_models; m++) {
         status = disrupt_model(&measured[m], out, &models[m], m, calibration, evaluation, settings, n_layer_flags,
-                               compute, context, run, err);
+                               &budget, context, run, err);
+        status = qk_study_over_budget(status, compute, &budget, err);
         if (!status) status = add_documents(out, calibration, evaluation, m, n_models, context, err);
     }
     if (!status) status = qk_warn_context(json_object_get(out, "warnings"), models, n_models, context, err);

@@ -108,6 +108,40 @@ qk_status qk_warn_context(json_t *warnings, const qk_named_model *models, size_t
     return QK_OK;
 }
 
+qk_status qk_study_reserve(qk_compute *budget, uint64_t n_bytes, const char *what, qk_error *err)
+{
+    if (budget->max_bytes == 0) return QK_OK;
+    if (n_bytes >= budget->max_bytes) {
+        return qk_fail(err, QK_E_BUDGET, "%s needs at least %llu MiB, %zu MiB are left", what,
+                       (unsigned long long)((n_bytes + 1048575) >> 20), budget->max_bytes >> 20);
+    }
+    budget->max_bytes -= (size_t)n_bytes;
+    return QK_OK;
+}
+
+qk_status qk_study_over_budget(qk_status status, const qk_compute *given, const qk_compute *budget, qk_error *err)
+{
+    size_t held = given->max_bytes - budget->max_bytes;
+    if (status != QK_E_BUDGET || held == 0) return status;
+    return qk_prefix(err, status, "beside %zu MiB of texts and tables", (held + 1048575) >> 20);
+}
+
+/* An encoder at work holds about this many bytes for each byte of one text (measured: 37). */
+enum { ENCODER_BYTES = 40 };
+
+qk_status qk_study_reserve_documents(qk_compute *budget, const qk_documents *documents, qk_error *err)
+{
+    uint64_t held = 0, longest = 0;
+    for (size_t i = 0; i < documents->n; i++) {
+        const qk_document *d = &documents->items[i];
+        held += sizeof *d + d->n_bytes + d->n_tokens * sizeof *d->tokens;
+        if (d->n_bytes > longest) longest = d->n_bytes;
+    }
+    qk_compute encoding = *budget;
+    qk_status status = qk_study_reserve(&encoding, held + ENCODER_BYTES * longest, "encoding the texts", err);
+    return status ? status : qk_study_reserve(budget, held, "holding the texts", err);
+}
+
 qk_pass_spec qk_study_spec(const qk_compute *compute)
 {
     return (qk_pass_spec) {

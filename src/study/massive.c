@@ -107,11 +107,22 @@ static qk_status write_arrays(const qk_run *run, const qk_tally *tallies, size_t
     return status;
 }
 
+/* What one model's counts hold: masks of every document, the mean maps, rows of results.json. */
+static uint64_t table_bytes(const qk_config *config, size_t n_documents)
+{
+    uint64_t layers = (uint64_t)config->n_layers;
+    uint64_t dims = layers * (uint64_t)(config->n_heads + 2 * config->n_kv_heads) * (uint64_t)config->head_dim;
+    uint64_t numbers = QK_N_TENSORS * (2 * layers + QK_SWEEP_MAX + 8) * sizeof(double);
+    uint64_t rows = (QK_N_TENSORS * layers + 1) * QK_STUDY_ROW_BYTES;
+    return n_documents * (dims + numbers + rows) + dims * 2 * sizeof(double);
+}
+
 qk_status qk_study_massive(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *documents,
                            const qk_massive_settings *settings, const qk_compute *compute, qk_run *run, qk_error *err)
 {
     size_t context = qk_study_context(models, n_models, compute);
     qk_tally *tallies = NULL;
+    qk_compute budget = *compute; /* what the models before leave */
     json_t *out = qk_massive_results(settings, settings->post_rotation ? "post" : "pre", compute, context);
     qk_status status = out ? QK_OK : qk_out_of_memory(err, "results", 0);
     if (!status && n_models == 0) status = qk_fail(err, QK_E_ARGUMENT, "massive: expected a model, found none");
@@ -120,11 +131,16 @@ qk_status qk_study_massive(json_t **results, const qk_named_model *models, size_
     json_t *warnings = json_object_get(out, "warnings"), *rows = NULL;
     for (size_t m = 0; !status && m < n_models; m++) {
         status = qk_study_tokenize(documents, &models[m], context, compute->no_bos, err);
+        if (!status && m == 0) status = qk_study_reserve_documents(&budget, documents, err);
+        if (!status) {
+            status = qk_study_reserve(&budget, table_bytes(&models[m].model->config, documents->n), "holding the counts", err);
+        }
         if (!status && m == 0) status = qk_json_set(out, "documents", qk_json_documents(documents), err);
         if (!status && m == 0) status = qk_warn_documents(warnings, documents, context, err);
         rows = json_object_get(out, "documents");
         if (!status && n_models > 1) status = qk_json_tokens_of_model(rows, documents, err);
-        if (!status) status = count_model(&tallies[m], out, &models[m], m, documents, settings, compute, err);
+        if (!status) status = count_model(&tallies[m], out, &models[m], m, documents, settings, &budget, err);
+        status = qk_study_over_budget(status, compute, &budget, err);
         if (status) qk_prefix(err, status, "%s", models[m].name);
         if (!status) status = journal(run, &tallies[m], m, documents, err);
         if (!status && m > 0) status = qk_tally_change(out, &tallies[0], &tallies[m], m, err);

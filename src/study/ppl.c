@@ -184,19 +184,35 @@ static qk_status cut_windows(windows *list, const qk_named_model *model, qk_docu
     return cut_llama_cpp(list, documents, context, adds_bos ? tokenizer->bos : -1, err);
 }
 
+/* Windows, a row for each document, and for each token where they are asked for. */
+static uint64_t table_bytes(const windows *list, const qk_documents *documents, const qk_ppl_settings *settings)
+{
+    enum { TOKEN_BYTES = 48 }; /* a number in an array */
+    uint64_t bytes = list->capacity * (sizeof *list->items + sizeof *list->document) + documents->n * QK_STUDY_ROW_BYTES;
+    for (size_t i = 0; i < documents->n; i++) {
+        if (list->tokens) bytes += documents->items[i].n_tokens * sizeof *list->tokens;
+        if (settings->per_token) bytes += documents->items[i].n_tokens * TOKEN_BYTES;
+    }
+    return bytes;
+}
+
 qk_status qk_study_ppl(json_t **results, const qk_model *model, qk_documents *documents,
                        const qk_ppl_settings *settings, const qk_compute *compute, qk_error *err)
 {
     const qk_named_model named = { "model", (qk_model *)model, "" };
     windows list = { 0 };
     qk_pass_result *result = NULL;
+    qk_compute budget = *compute;
     qk_status status = cut_windows(&list, &named, documents, settings, compute, err);
-    qk_pass_spec spec = qk_study_spec(compute);
+    if (!status) status = qk_study_reserve_documents(&budget, documents, err);
+    if (!status) status = qk_study_reserve(&budget, table_bytes(&list, documents, settings), "holding the results", err);
+    qk_pass_spec spec = qk_study_spec(&budget);
     spec.sequences = list.items;
     spec.n_sequences = list.n;
     spec.score = true;
     spec.keep_token_nll = settings->per_token || settings->protocol == QK_PPL_LLAMA_CPP;
     if (!status) status = qk_pass_run(&result, model, &spec, err);
+    status = qk_study_over_budget(status, compute, &budget, err);
     if (!status) {
         size_t context = qk_study_context(&named, 1, compute);
         json_t *out = ppl_results(&named, result, &list, documents, settings, context, err);
