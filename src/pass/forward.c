@@ -216,7 +216,8 @@ static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segmen
 
 /* ---- the layer */
 
-/* The residual rows of the parts, normed, one behind the other: in the residual buffer they need not lie side by side. */
+/* The residual rows of the parts, normed, one behind the other; in the residual buffer they need not lie side by
+ * side. */
 static void norm_parts(const qk_pass *pass, float *out, const float *gain, const qk_segment *parts, size_t n_parts)
 {
     size_t width = (size_t)pass->config->d_model;

@@ -13,7 +13,8 @@
 #define GROUP_ROWS 16384
 /* The program itself, its libraries and their generated code, a small study's tables, the report. */
 #define PROGRAM_BYTES ((uint64_t)64 << 20)
-/* Pages of the file that are in memory at once while a weight is converted or embeddings are looked up, under a budget. */
+/* Pages of the file that are in memory at once while a weight is converted or embeddings are looked up, under a
+ * budget. */
 #define READ_BYTES ((uint64_t)40 << 20)
 /* While a tokenizer is opened: its file as a tree, then as tables; measured 930 bytes a token with 2.2 merges each. */
 #define OPENING_BYTES(n_vocab) (((uint64_t)32 << 20) + 1024 * (uint64_t)(n_vocab))
@@ -22,8 +23,8 @@ static size_t pad(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS
 
 static size_t between(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
-/* The largest stage (a layer, or the unembedding where logits are wanted): floats to convert, and f32 bytes used where they
- * are mapped. */
+/* The largest stage (a layer, or the unembedding where logits are wanted): floats to convert, and f32 bytes used where
+ * they are mapped. */
 static void size_weights(qk_layout *layout, const qk_model *model, bool wants_logits)
 {
     const qk_weight *u = &model->unembedding;
@@ -145,13 +146,13 @@ static qk_status check_budget(const qk_model *model, const qk_layout *l, const q
     uint64_t opening = OPENING_BYTES(model->config.n_vocab), weights = 4 * (uint64_t)l->layer_floats;
     if (spec->max_bytes && needed > spec->max_bytes)
         return qk_fail(err, QK_E_BUDGET,
-                       "the pass needs at least %llu MiB (%llu for the program, %llu for weights, %llu for activations), "
-                       "%llu MiB are allowed",
-                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES + weights), mib(needed - around - weights),
-                       mib(spec->max_bytes));
+                       "the pass needs at least %llu MiB (%llu for the program, %llu for weights, %llu for "
+                       "activations), %llu MiB are allowed",
+                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES + weights),
+                       mib(needed - around - weights), mib(spec->max_bytes));
     if (spec->max_bytes && model->tokenizer && opening > spec->max_bytes)
-        return qk_fail(err, QK_E_BUDGET, "a tokenizer of %d tokens needs at least %llu MiB to open, %llu MiB are allowed",
-                       model->config.n_vocab, mib(opening), mib(spec->max_bytes));
+        return qk_fail(err, QK_E_BUDGET, "a tokenizer of %d tokens needs at least %llu MiB to open, %llu MiB are "
+                       "allowed", model->config.n_vocab, mib(opening), mib(spec->max_bytes));
     return QK_OK;
 }
 
@@ -169,11 +170,11 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     size_weights(&l, model, wants_logits);
     size_rows(&l, c, p.n_rows, false);
     size_scratch(&l, c, wants_logits);
-    /* The program, the pages that are read while weights are converted, the weights that are used where they are mapped. */
-    uint64_t around = PROGRAM_BYTES + result_bytes(spec) + (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES) +
-                      l.mapped_bytes;
-    size_t group_rows = p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS;
-    if (spec->max_bytes && around + 4 * (uint64_t)l.scratch_floats + row_bytes * (uint64_t)group_rows > spec->max_bytes) {
+    /* The program, the pages that are read while weights are converted, the weights used where they are mapped. */
+    uint64_t around = PROGRAM_BYTES + result_bytes(spec) + l.mapped_bytes +
+                      (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES);
+    uint64_t streams = row_bytes * (uint64_t)(p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
+    if (spec->max_bytes && around + 4 * (uint64_t)l.scratch_floats + streams > spec->max_bytes) {
         size_rows(&l, c, p.n_rows, true);
         size_scratch(&l, c, wants_logits);
     }

@@ -132,9 +132,8 @@ qk_status qk_study_massive(json_t **results, const qk_named_model *models, size_
     for (size_t m = 0; !status && m < n_models; m++) {
         status = qk_study_tokenize(documents, &models[m], context, compute->no_bos, err);
         if (!status && m == 0) status = qk_study_reserve_documents(&budget, documents, err);
-        if (!status) {
-            status = qk_study_reserve(&budget, table_bytes(&models[m].model->config, documents->n), "holding the counts", err);
-        }
+        uint64_t tables = table_bytes(&models[m].model->config, documents->n);
+        if (!status) status = qk_study_reserve(&budget, tables, "holding the counts", err);
         if (!status && m == 0) status = qk_json_set(out, "documents", qk_json_documents(documents), err);
         if (!status && m == 0) status = qk_warn_documents(warnings, documents, context, err);
         rows = json_object_get(out, "documents");

@@ -188,7 +188,8 @@ static qk_status cut_windows(windows *list, const qk_named_model *model, qk_docu
 static uint64_t table_bytes(const windows *list, const qk_documents *documents, const qk_ppl_settings *settings)
 {
     enum { TOKEN_BYTES = 48 }; /* a number in an array */
-    uint64_t bytes = list->capacity * (sizeof *list->items + sizeof *list->document) + documents->n * QK_STUDY_ROW_BYTES;
+    uint64_t bytes = list->capacity * (sizeof *list->items + sizeof *list->document);
+    bytes += documents->n * QK_STUDY_ROW_BYTES;
     for (size_t i = 0; i < documents->n; i++) {
         if (list->tokens) bytes += documents->items[i].n_tokens * sizeof *list->tokens;
         if (settings->per_token) bytes += documents->items[i].n_tokens * TOKEN_BYTES;
@@ -205,7 +206,8 @@ qk_status qk_study_ppl(json_t **results, const qk_model *model, qk_documents *do
     qk_compute budget = *compute;
     qk_status status = cut_windows(&list, &named, documents, settings, compute, err);
     if (!status) status = qk_study_reserve_documents(&budget, documents, err);
-    if (!status) status = qk_study_reserve(&budget, table_bytes(&list, documents, settings), "holding the results", err);
+    uint64_t tables = status ? 0 : table_bytes(&list, documents, settings);
+    if (!status) status = qk_study_reserve(&budget, tables, "holding the results", err);
     qk_pass_spec spec = qk_study_spec(&budget);
     spec.sequences = list.items;
     spec.n_sequences = list.n;
