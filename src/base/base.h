@@ -38,8 +38,8 @@ void qk_arena_free(qk_arena *arena);
 typedef struct qk_map { const uint8_t *data; size_t size; } qk_map;
 qk_status qk_map_open(qk_map *out, const char *path, qk_error *err);
 void qk_map_close(qk_map *map);
-/* The pages of [offset, offset + n_bytes) are not needed for now: they leave resident memory and come back from the page
- * cache, as a rule, when they are touched again.  The bytes do not change. */
+/* The pages of [offset, offset + n_bytes) are not needed for now: they leave resident memory and come back from the
+ * page cache, as a rule, when they are touched again.  The bytes do not change. */
 void qk_map_release(const qk_map *map, size_t offset, size_t n_bytes);
 /* malloc'ed "a/b" */
 char *qk_path_join(const char *folder, const char *name);

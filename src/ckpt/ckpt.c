@@ -172,7 +172,8 @@ void qk_ckpt_release(const qk_ckpt *ckpt, const qk_tensor *tensor, size_t offset
     for (size_t i = 0; i < ckpt->n_files; i++) {
         const qk_ckpt_file *file = &ckpt->files[i];
         bool inside = tensor->data >= file->map.data && tensor->data < file->map.data + file->map.size;
-        if (inside && !file->borrowed) qk_map_release(&file->map, (size_t)(tensor->data - file->map.data) + offset, n_bytes);
+        if (!inside || file->borrowed) continue;
+        qk_map_release(&file->map, (size_t)(tensor->data - file->map.data) + offset, n_bytes);
     }
 }
 const json_t *qk_ckpt_config(const qk_ckpt *ckpt) { return ckpt->config; }

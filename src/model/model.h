@@ -41,7 +41,8 @@ qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, q
 qk_status qk_bind_weights(qk_model *model, qk_error *err);
 /* weight.c: rows [row0, row0 + n_rows) as f32 into out[n_rows][n_cols], in Hugging Face order. */
 void qk_weight_rows(float *out, const qk_weight *weight, size_t row0, size_t n_rows);
-/* The whole weight as f32 into out[n_rows][n_cols] with n_threads; with `release` the file's pages go as they are read. */
+/* The whole weight as f32 into out[n_rows][n_cols] with n_threads; with `release` the file's pages go as they are
+ * read. */
 void qk_weight_convert(float *out, const qk_weight *weight, const qk_ckpt *ckpt, bool release, int n_threads);
 /* Its pages, all of them, leave resident memory until they are touched again. */
 void qk_weight_release(const qk_weight *weight, const qk_ckpt *ckpt);
