@@ -38,7 +38,7 @@ static inline qk_status golden_see(void *user, const qk_view *view, qk_error *er
                 continue;
             }
             double difference = fabs((double)a - (double)b);
-            error = fmax(error, isfinite(a) ? difference : INFINITY);
+            error = fmax(error, isfinite(a) && !isnan(b) ? difference : INFINITY);
         }
     if (error / top > check->worst) {
         check->worst = error / top;

@@ -194,6 +194,11 @@ static qk_status check(const qk_config *c, const qk_ckpt *ckpt, qk_error *err)
     if (!(c->softmax_scale > 0) || isinf(c->softmax_scale))
         return qk_fail(err, QK_E_FORMAT, "%s: softmax scale: expected a positive number, found %g", qk_ckpt_path(ckpt),
                        c->softmax_scale);
+    if (c->rope_kind != QK_ROPE_NONE && !(c->rope_theta > 1 && c->rope_theta < 1e30))
+        return qk_fail(err, QK_E_FORMAT, "%s: rope_theta %g: expected a number above 1", qk_ckpt_path(ckpt),
+                       c->rope_theta);
+    if (c->rope_kind == QK_ROPE_DYNAMIC && c->head_dim < 4)
+        return qk_fail(err, QK_E_FORMAT, "%s: dynamic rope scaling needs a head_dim of at least 4", qk_ckpt_path(ckpt));
     if ((int64_t)c->n_heads * c->head_dim > 1 << 22)
         return qk_fail(err, QK_E_FORMAT, "%s: %d heads of %d dims: too wide", qk_ckpt_path(ckpt), c->n_heads,
                        c->head_dim);

@@ -109,8 +109,8 @@ static qk_status read_yarn(qk_config *c, const json_t *rope, qk_arena *arena, qk
     if (!status) status = read_number(&c->rope_beta_slow, rope, "beta_slow", 1, err);
     if (!status) status = read_bool(&c->rope_yarn_truncate, rope, "truncate", true, err);
     if (!status && get(rope, "attention_factor")) status = read_number(&given, rope, "attention_factor", NAN, err);
-    if (!status && get(rope, "mscale")) mscale = json_number_value(get(rope, "mscale"));
-    if (!status && get(rope, "mscale_all_dim")) mscale_all = json_number_value(get(rope, "mscale_all_dim"));
+    if (!status && get(rope, "mscale")) status = read_number(&mscale, rope, "mscale", NAN, err);
+    if (!status && get(rope, "mscale_all_dim")) status = read_number(&mscale_all, rope, "mscale_all_dim", NAN, err);
     if (status) return status;
     bool both = mscale != 0 && mscale_all != 0;
     c->rope_attention_factor = given > 0 ? given
@@ -208,19 +208,14 @@ static qk_status read_window(qk_config *c, const json_t *config, const family *f
         status = read_int(&first, config, "max_window_layers", 28, 0, INT32_MAX, err);
     if (status) return status;
     const json_t *types = get(config, "layer_types");
-    if (types && use && window > 0) { /* must tell the same story */
-        for (size_t l = 0; l < json_array_size(types); l++) {
-            const char *type = json_string_value(json_array_get(types, l));
-            const char *expected = (int)l >= first ? "sliding_attention" : "full_attention";
-            if (!type || strcmp(type, expected) != 0)
-                return qk_fail(err, QK_E_UNSUPPORTED, "config.json: layer_types[%zu]: expected %s, found %s", l,
-                               expected, type ? type : "no string");
-        }
-    }
-    for (size_t l = 0; types && !(use && window > 0) && l < json_array_size(types); l++) {
+    if (types && (!json_is_array(types) || json_array_size(types) != (size_t)c->n_layers))
+        return qk_fail(err, QK_E_FORMAT, "config.json: layer_types: expected a list of %d, found %zu", c->n_layers,
+                       json_array_size(types));
+    for (size_t l = 0; l < json_array_size(types); l++) { /* must tell the same story as the window */
         const char *type = json_string_value(json_array_get(types, l));
-        if (!type || strcmp(type, "full_attention") != 0)
-            return qk_fail(err, QK_E_UNSUPPORTED, "config.json: layer_types[%zu]: expected full_attention, found %s", l,
+        const char *expected = use && window > 0 && (int)l >= first ? "sliding_attention" : "full_attention";
+        if (!type || strcmp(type, expected) != 0)
+            return qk_fail(err, QK_E_UNSUPPORTED, "config.json: layer_types[%zu]: expected %s, found %s", l, expected,
                            type ? type : "no string");
     }
     c->sliding_window = use ? window : 0;
