@@ -1,6 +1,7 @@
 /* test_base.c - errors, hashes, random numbers, UTF-8, files. */
 #include "testing.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void errors_are_one_clean_line(void **state)
@@ -108,6 +109,25 @@ static void a_discarded_output_leaves_nothing(void **state)
     qk_error err;
     assert_int_equal(qk_write_file("/nonexistent/x", "", 0, &err), QK_E_IO);
     assert_int_equal(qk_write_file("/dev/full/x", "", 0, &err), QK_E_IO);
+    assert_int_equal(qk_write_file("/tmp", "", 0, &err), QK_E_IO);
+    assert_string_equal(err.message, "/tmp: cannot write: expected a file, found a folder");
+}
+
+static void a_pipe_is_not_replaced_by_a_file(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/qk-base-XXXXXX";
+    struct stat info;
+    qk_error err;
+    assert_non_null(mkdtemp(folder));
+    char *path = qk_path_join(folder, "pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(qk_write_file(path, "x", 1, &err), QK_E_IO);
+    assert_int_equal(stat(path, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0);
+    free(path);
 }
 
 int main(void)
@@ -115,7 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_are_one_clean_line), cmocka_unit_test(sha256_matches_the_standard),
         cmocka_unit_test(random_numbers_are_fixed_and_fair), cmocka_unit_test(utf8_is_strict),
-        cmocka_unit_test(a_discarded_output_leaves_nothing),
+        cmocka_unit_test(a_discarded_output_leaves_nothing), cmocka_unit_test(a_pipe_is_not_replaced_by_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

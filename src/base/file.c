@@ -103,6 +103,11 @@ qk_status qk_make_folders(const char *path, qk_error *err)
 qk_status qk_output_open(qk_output *out, const char *path, qk_error *err)
 {
     qk_output o = { 0 };
+    struct stat info;
+    /* The rename would put a file in the place of a device or a pipe. */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return qk_fail(err, QK_E_IO, "%s: cannot write: expected a file, found %s", path,
+                       S_ISDIR(info.st_mode) ? "a folder" : "something else");
     size_t capacity = strlen(path) + 32;
     o.path = strdup(path);
     o.temporary = malloc(capacity);
