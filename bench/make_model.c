@@ -27,7 +27,8 @@ typedef struct request {
 /* ---- arguments */
 
 /* Digits only, low to high. */
-static qk_status parse_number(uint64_t *out, const char *what, const char *text, uint64_t low, uint64_t high, qk_error *err)
+static qk_status parse_number(uint64_t *out, const char *what, const char *text, uint64_t low, uint64_t high,
+                              qk_error *err)
 {
     char *end;
     errno = 0;
@@ -43,7 +44,8 @@ static qk_status check_shape(const request *r, qk_error *err)
 {
     const uint64_t *n = r->n;
     if (n[D_MODEL] % n[HEADS] || n[D_MODEL] / n[HEADS] % 2)
-        return qk_fail(err, QK_E_ARGUMENT, "HEADS: expected a divisor of D_MODEL that leaves an even head, found %llu of %llu",
+        return qk_fail(err, QK_E_ARGUMENT,
+                       "HEADS: expected a divisor of D_MODEL that leaves an even head, found %llu of %llu",
                        (unsigned long long)n[HEADS], (unsigned long long)n[D_MODEL]);
     if (n[KV_HEADS] > n[HEADS] || n[HEADS] % n[KV_HEADS])
         return qk_fail(err, QK_E_ARGUMENT, "KV_HEADS: expected a divisor of HEADS, found %llu of %llu",
@@ -58,16 +60,21 @@ static qk_status parse_arguments(request *out, int argc, char **argv, qk_error *
     int at = 1;
     qk_status status = QK_OK;
     for (; at < argc && argv[at][0] == '-' && !status; at++) {
-        if (strcmp(argv[at], "--f32") == 0) r.dtype = QK_DTYPE_F32;
-        else if (strncmp(argv[at], "--tokenizer=", 12) == 0) r.tokenizer = argv[at] + 12;
-        else if (strncmp(argv[at], "--seed=", 7) == 0) status = parse_number(&r.seed, "--seed", argv[at] + 7, 0, UINT64_MAX, err);
-        else status = qk_fail(err, QK_E_ARGUMENT, "%s: unknown option", argv[at]);
+        if (strcmp(argv[at], "--f32") == 0)
+            r.dtype = QK_DTYPE_F32;
+        else if (strncmp(argv[at], "--tokenizer=", 12) == 0)
+            r.tokenizer = argv[at] + 12;
+        else if (strncmp(argv[at], "--seed=", 7) == 0)
+            status = parse_number(&r.seed, "--seed", argv[at] + 7, 0, UINT64_MAX, err);
+        else
+            status = qk_fail(err, QK_E_ARGUMENT, "%s: unknown option", argv[at]);
     }
     if (status) return status;
     if (argc - at != 1 + N_NUMBERS)
         return qk_fail(err, QK_E_ARGUMENT, "expected FOLDER and %d numbers, found %d words", N_NUMBERS, argc - at);
     r.folder = argv[at++];
-    for (int i = 0; i < N_NUMBERS && !status; i++) status = parse_number(&r.n[i], names[i], argv[at + i], 1, 1 << 24, err);
+    for (int i = 0; i < N_NUMBERS && !status; i++)
+        status = parse_number(&r.n[i], names[i], argv[at + i], 1, 1 << 24, err);
     if (!status) status = check_shape(&r, err);
     if (!status) *out = r;
     return status;
@@ -86,19 +93,24 @@ static void add_tensor(tensor_list *list, qk_dtype dtype, const char *name, uint
 {
     char *copy = qk_arena_copy(&list->names, name, strlen(name));
     list->failed |= !copy;
-    list->items[list->n++] = columns ? (qk_tensor_out){ .name = copy, .dtype = dtype, .n_dims = 2, .shape = { rows, columns } }
-                                     : (qk_tensor_out){ .name = copy, .dtype = dtype, .n_dims = 1, .shape = { rows } };
+    list->items[list->n++] =
+        columns ? (qk_tensor_out){ .name = copy, .dtype = dtype, .n_dims = 2, .shape = { rows, columns } }
+                : (qk_tensor_out){ .name = copy, .dtype = dtype, .n_dims = 1, .shape = { rows } };
 }
 
 static qk_status declare(tensor_list *list, const request *r, qk_error *err)
 {
     uint64_t d = r->n[D_MODEL], kv = d / r->n[HEADS] * r->n[KV_HEADS], ffn = r->n[FFN];
-    const struct { const char *name; uint64_t rows, columns; } layer[TENSORS_A_LAYER] = {
-        { "input_layernorm", d, 0 },  { "self_attn.q_proj", d, d },  { "self_attn.k_proj", kv, d }, { "self_attn.v_proj", kv, d },
-        { "self_attn.o_proj", d, d }, { "post_attention_layernorm", d, 0 },
-        { "mlp.gate_proj", ffn, d },  { "mlp.up_proj", ffn, d },     { "mlp.down_proj", d, ffn },
+    const struct {
+        const char *name;
+        uint64_t rows, columns;
+    } layer[TENSORS_A_LAYER] = {
+        { "input_layernorm", d, 0 },   { "self_attn.q_proj", d, d }, { "self_attn.k_proj", kv, d },
+        { "self_attn.v_proj", kv, d }, { "self_attn.o_proj", d, d }, { "post_attention_layernorm", d, 0 },
+        { "mlp.gate_proj", ffn, d },   { "mlp.up_proj", ffn, d },    { "mlp.down_proj", d, ffn },
     };
-    qk_status status = qk_new_array(&list->items, 2 + TENSORS_A_LAYER * r->n[LAYERS], sizeof *list->items, "tensors", err);
+    qk_status status =
+        qk_new_array(&list->items, 2 + TENSORS_A_LAYER * r->n[LAYERS], sizeof *list->items, "tensors", err);
     if (status) return status;
     add_tensor(list, r->dtype, "model.embed_tokens.weight", r->n[VOCAB], d);
     for (uint64_t l = 0; l < r->n[LAYERS]; l++)
@@ -119,8 +131,10 @@ static size_t draw_row(void *out, const qk_tensor_out *tensor, qk_rng *rng)
     double scale = 1 / sqrt((double)n);
     for (uint64_t i = 0; i < n; i++) {
         float x = gain ? 1 : (float)(scale * qk_rng_normal(rng));
-        if (tensor->dtype == QK_DTYPE_F32) ((float *)out)[i] = x;
-        else ((uint16_t *)out)[i] = qk_f32_to_bf16(x);
+        if (tensor->dtype == QK_DTYPE_F32)
+            ((float *)out)[i] = x;
+        else
+            ((uint16_t *)out)[i] = qk_f32_to_bf16(x);
     }
     return n * (tensor->dtype == QK_DTYPE_F32 ? 4 : 2);
 }
@@ -142,8 +156,10 @@ static qk_status write_weights(const char *path, const request *r, qk_error *err
         for (uint64_t i = 0; i < n_rows && !status; i++)
             status = qk_safetensors_append(writer, row, draw_row(row, &list.items[t], &rng), err);
     }
-    if (!status) status = qk_safetensors_finish(writer, err);
-    else if (writer) qk_safetensors_abandon(writer);
+    if (!status)
+        status = qk_safetensors_finish(writer, err);
+    else if (writer)
+        qk_safetensors_abandon(writer);
     free(row);
     free(list.items);
     qk_arena_free(&list.names);
@@ -156,15 +172,16 @@ static qk_status write_config(const char *path, const request *r, qk_error *err)
 {
     const uint64_t *n = r->n;
     char text[1000];
-    int length = snprintf(text, sizeof text,
-                          "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n"
-                          "  \"hidden_size\": %llu,\n  \"num_hidden_layers\": %llu,\n  \"num_attention_heads\": %llu,\n"
-                          "  \"num_key_value_heads\": %llu,\n  \"intermediate_size\": %llu,\n  \"vocab_size\": %llu,\n"
-                          "  \"max_position_embeddings\": %llu,\n  \"hidden_act\": \"silu\",\n  \"rms_norm_eps\": 1e-05,\n"
-                          "  \"rope_theta\": 10000.0,\n  \"tie_word_embeddings\": true,\n  \"torch_dtype\": \"%s\"\n}\n",
-                          (unsigned long long)n[D_MODEL], (unsigned long long)n[LAYERS], (unsigned long long)n[HEADS],
-                          (unsigned long long)n[KV_HEADS], (unsigned long long)n[FFN], (unsigned long long)n[VOCAB],
-                          (unsigned long long)n[CONTEXT], r->dtype == QK_DTYPE_F32 ? "float32" : "bfloat16");
+    int length =
+        snprintf(text, sizeof text,
+                 "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n"
+                 "  \"hidden_size\": %llu,\n  \"num_hidden_layers\": %llu,\n  \"num_attention_heads\": %llu,\n"
+                 "  \"num_key_value_heads\": %llu,\n  \"intermediate_size\": %llu,\n  \"vocab_size\": %llu,\n"
+                 "  \"max_position_embeddings\": %llu,\n  \"hidden_act\": \"silu\",\n  \"rms_norm_eps\": 1e-05,\n"
+                 "  \"rope_theta\": 10000.0,\n  \"tie_word_embeddings\": true,\n  \"torch_dtype\": \"%s\"\n}\n",
+                 (unsigned long long)n[D_MODEL], (unsigned long long)n[LAYERS], (unsigned long long)n[HEADS],
+                 (unsigned long long)n[KV_HEADS], (unsigned long long)n[FFN], (unsigned long long)n[VOCAB],
+                 (unsigned long long)n[CONTEXT], r->dtype == QK_DTYPE_F32 ? "float32" : "bfloat16");
     return qk_write_file(path, text, (size_t)length, err);
 }
 
@@ -182,7 +199,8 @@ static qk_status write_folder(const request *r, qk_error *err)
 {
     char *config = qk_path_join(r->folder, "config.json"), *tokenizer = qk_path_join(r->folder, "tokenizer.json"),
          *weights = qk_path_join(r->folder, "model.safetensors");
-    qk_status status = config && tokenizer && weights ? qk_make_folders(r->folder, err) : qk_out_of_memory(err, "paths", 0);
+    qk_status status =
+        config && tokenizer && weights ? qk_make_folders(r->folder, err) : qk_out_of_memory(err, "paths", 0);
     if (!status && r->tokenizer) status = copy_file(tokenizer, r->tokenizer, err);
     if (!status) status = write_config(config, r, err);
     if (!status) status = write_weights(weights, r, err);

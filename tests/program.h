@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ typedef struct outcome {
     int code;        /* exit code, or 128 + signal */
     char *out, *err; /* NUL-terminated, owned */
     size_t n_out;
+    size_t peak_bytes; /* largest resident memory, as the system counted it; never below this test's own */
 } outcome;
 
 enum { STDOUT_KEPT, STDOUT_CLOSED, STDOUT_FULL, STDOUT_BROKEN_PIPE };
@@ -65,7 +67,9 @@ static inline outcome run_program_to(int kind, const char *const *words)
     posix_spawn_file_actions_adddup2(&actions, err, 2);
     assert_int_equal(posix_spawn(&pid, program, &actions, NULL, (char *const *)argv, environ), 0);
     posix_spawn_file_actions_destroy(&actions);
-    while (waitpid(pid, &state, 0) < 0) { }
+    struct rusage usage;
+    while (wait4(pid, &state, 0, &usage) < 0) { }
+    result.peak_bytes = (size_t)usage.ru_maxrss * 1024;
     result.code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
     result.out = read_back(out, &result.n_out);
     result.err = read_back(err, NULL);

@@ -160,16 +160,42 @@ static size_t norms_bytes(const qk_config *config)
     return 2 * sizeof(double) * width * (size_t)config->n_layers;
 }
 
+/* The part of the budget that sums of `n` documents leave to the pass. */
+static size_t beside_norms(const qk_compute *compute, size_t n, size_t each)
+{
+    if (compute->max_bytes == 0) return 0;
+    return compute->max_bytes > n * each ? compute->max_bytes - n * each : 1;
+}
+
+/* How many documents go into one pass: as many as leave it enough, and three quarters of the budget. */
+static qk_status norms_batch(size_t *out, const qk_named_model *model, const qk_sequence *sequences, size_t n_sequences,
+                             size_t each, const qk_compute *compute, qk_error *err)
+{
+    size_t batch = n_sequences, most = compute->max_bytes / 4 / each;
+    qk_pass_spec spec = qk_study_spec(compute);
+    qk_status status;
+    qk_plan plan;
+    spec.sequences = sequences;
+    spec.n_sequences = n_sequences;
+    if (compute->max_bytes && most < batch) batch = most ? most : 1;
+    for (;; batch /= 2) {
+        spec.max_bytes = beside_norms(compute, batch, each);
+        status = qk_pass_plan(&plan, model->model, &spec, err);
+        if (status != QK_E_BUDGET || batch == 1) break;
+    }
+    *out = batch;
+    if (status != QK_E_BUDGET) return status;
+    return qk_prefix(err, status, "beside %zu MiB of norm sums", (each + 1048575) >> 20);
+}
+
 qk_status qk_study_norms(const qk_named_model *model, const qk_documents *documents, bool post_rotation,
                          const qk_compute *compute, qk_norms_visit *visit, void *user, qk_error *err)
 {
     const qk_config *config = &model->model->config;
     qk_sequence *sequences = NULL;
     qk_status status = qk_study_sequences(&sequences, documents, err);
-    /* At most a quarter of the budget for the sums, the rest for the pass. */
-    size_t each = norms_bytes(config), batch = documents->n;
-    if (compute->max_bytes && compute->max_bytes / 4 / each < batch) batch = compute->max_bytes / 4 / each;
-    if (batch == 0) batch = 1;
+    size_t each = norms_bytes(config), batch = 1;
+    if (!status) status = norms_batch(&batch, model, sequences, documents->n, each, compute, err);
     for (size_t from = 0; !status && from < documents->n; from += batch) {
         size_t n = documents->n - from < batch ? documents->n - from : batch;
         qk_norms *norms = NULL;
@@ -178,7 +204,7 @@ qk_status qk_study_norms(const qk_named_model *model, const qk_documents *docume
         spec.sequences = sequences + from;
         spec.n_sequences = n;
         spec.n_probes = 1;
-        if (compute->max_bytes) spec.max_bytes = compute->max_bytes > n * each ? compute->max_bytes - n * each : 1;
+        spec.max_bytes = beside_norms(compute, n, each);
         status = qk_norms_new(&norms, config, n, post_rotation, err);
         if (!status) {
             qk_probe probe = qk_norms_probe(norms);
