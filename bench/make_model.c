@@ -1,7 +1,7 @@
-/* make_model.c - writes a Hugging Face Llama folder of any shape with random weights: something to measure speed and memory on.
+/* make_model.c - writes a Hugging Face Llama folder of any shape with random weights, to measure speed and memory on.
  *
- * Matrices are normal / sqrt(columns) and gains 1, so activations keep a size that real models have; embeddings are tied.  The
- * weights are drawn row by row and written as they come, so a model larger than memory is no trouble. */
+ * Matrices are normal / sqrt(columns) and gains 1, so activations keep a size that real models have; embeddings are
+ * tied.  The weights are drawn row by row and written as they come, so a model larger than memory is no trouble. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
