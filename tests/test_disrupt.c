@@ -252,6 +252,14 @@ static void the_document_is_the_unit(void **state)
     assert_true(has_warning(results, "documents c and d are the same text"));
     json_decref(results);
 
+    /* Many copies are counted, not named pair by pair. */
+    for (size_t i = 1; i < s.evaluation.n; i++)
+        memcpy(s.evaluation.items[i].sha256, s.evaluation.items[0].sha256, 65);
+    results = disrupt(&models[0], &s, &settings, NULL);
+    assert_true(json_array_size(json_object_get(results, "warnings")) <= s.evaluation.n);
+    assert_true(has_warning(results, "documents c and d are the same text"));
+    json_decref(results);
+
     /* One document has no spread: every test is refused and says why. */
     s.evaluation.n = 1;
     results = disrupt(&models[0], &s, &settings, NULL);

@@ -80,6 +80,10 @@ static void protocols_score_the_targets_they_promise(void **state)
     settings = (qk_ppl_settings) { .protocol = QK_PPL_LLAMA_CPP };
     compute.max_tokens = 10000;
     assert_refused(qk_study_ppl(&none, mha.model, &documents, &settings, &compute, err), QK_E_ARGUMENT, "two chunks");
+    mha.model->config.n_vocab = 10; /* the tokenizer knows ids that the model has not */
+    assert_refused(qk_study_ppl(&none, mha.model, &documents, &settings, &compute, err), QK_E_FORMAT,
+                   "document a, token 2: expected ids of the model, 0 to 9, found");
+    mha.model->config.n_vocab = 96;
     qk_tokenizer_close(mha.model->tokenizer);
     mha.model->tokenizer = NULL;
     assert_refused(qk_study_ppl(&none, mha.model, &documents, &settings, &compute, err), QK_E_IO, "no tokenizer");

@@ -62,9 +62,10 @@ static qk_status plan_json(json_t **out, const qk_model *model, const qk_compute
 {
     int32_t *tokens = NULL;
     qk_plan plan;
-    qk_status status = qk_new_array(&tokens, compute->max_tokens, sizeof *tokens, "tokens", err);
+    size_t n_tokens = compute->max_tokens > 1 ? compute->max_tokens : 2; /* one token leaves nothing to predict */
+    qk_status status = qk_new_array(&tokens, n_tokens, sizeof *tokens, "tokens", err);
     if (status) return status;
-    qk_sequence sequence = { tokens, compute->max_tokens, 1 };
+    qk_sequence sequence = { tokens, n_tokens, 1 };
     status = cli_plan(&plan, model, &sequence, 1, 1, true, compute, err);
     free(tokens);
     if (status) return status;

@@ -15,6 +15,21 @@ size_t qk_study_context(const qk_named_model *models, size_t n_models, const qk_
     return shortest == SIZE_MAX ? 0 : shortest;
 }
 
+/* A tokenizer may know more ids than the model has rows: that of another model, or one with ids added later. */
+static qk_status check_ids(const qk_documents *documents, const qk_named_model *model, qk_error *err)
+{
+    int n_vocab = model->model->config.n_vocab;
+    for (size_t i = 0; i < documents->n; i++) {
+        const qk_document *d = &documents->items[i];
+        for (size_t t = 0; t < d->n_tokens; t++) {
+            if (d->tokens[t] >= 0 && d->tokens[t] < n_vocab) continue;
+            return qk_fail(err, QK_E_FORMAT, "%s: document %s, token %zu: expected ids of the model, 0 to %d, found %d: "
+                           "is the tokenizer another model's?", model->name, d->id, t, n_vocab - 1, (int)d->tokens[t]);
+        }
+    }
+    return QK_OK;
+}
+
 qk_status qk_study_tokenize(qk_documents *documents, const qk_named_model *model, size_t max_tokens, bool no_bos,
                             qk_error *err)
 {
@@ -24,7 +39,8 @@ qk_status qk_study_tokenize(qk_documents *documents, const qk_named_model *model
     }
     if (documents->n == 0) return qk_fail(err, QK_E_ARGUMENT, "no documents: expected at least one");
     if (max_tokens == 1) return qk_fail(err, QK_E_ARGUMENT, "-c 1: expected 2 tokens or more");
-    return qk_documents_tokenize(documents, model->model->tokenizer, max_tokens, no_bos, err);
+    qk_status status = qk_documents_tokenize(documents, model->model->tokenizer, max_tokens, no_bos, err);
+    return status ? status : check_ids(documents, model, err);
 }
 
 qk_status qk_study_sequences(qk_sequence **sequences, const qk_documents *documents, qk_error *err)
@@ -56,18 +72,22 @@ qk_status qk_json_tokens_of_model(json_t *rows, const qk_documents *documents, q
     return QK_OK;
 }
 
-/* One text twice counts as two documents in every interval and test. */
+/* One text twice counts as two documents in every interval and test. The first few are named, the others counted. */
 static qk_status warn_repeated(json_t *warnings, const qk_documents *documents, qk_error *err)
 {
+    enum { MAX_NAMED = 5 };
     qk_status status = QK_OK;
-    for (size_t i = 0; i < documents->n; i++) {
-        for (size_t k = 0; !status && k < i; k++) {
-            if (strcmp(documents->items[i].sha256, documents->items[k].sha256) != 0) continue;
-            status = qk_json_warn(warnings, err, "documents %s and %s are the same text: intervals are too narrow",
-                                  documents->items[k].id, documents->items[i].id);
-        }
+    size_t n_repeated = 0;
+    for (size_t i = 0; !status && i < documents->n; i++) {
+        size_t k = 0;
+        while (k < i && strcmp(documents->items[i].sha256, documents->items[k].sha256) != 0) k++;
+        if (k == i || ++n_repeated > MAX_NAMED) continue;
+        status = qk_json_warn(warnings, err, "documents %s and %s are the same text: intervals are too narrow",
+                              documents->items[k].id, documents->items[i].id);
     }
-    return status;
+    if (status || n_repeated <= MAX_NAMED) return status;
+    return qk_json_warn(warnings, err, "%zu more documents repeat the text of an earlier one",
+                        n_repeated - MAX_NAMED);
 }
 
 qk_status qk_warn_documents(json_t *warnings, const qk_documents *documents, size_t context, qk_error *err)
