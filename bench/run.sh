@@ -59,10 +59,10 @@ speed() { # name, model, context, threads
 
 medium=$folder/medium
 [ -f "$medium/model.safetensors" ] ||
-    "$BUILD/bench/make_model" --tokenizer=$small/tokenizer.json "$medium" 768 12 12 12 2048 512 1024
+    "$BUILD/bench/make_model" --tokenizer=$small/tokenizer.json "$medium" 512 8 8 8 1408 512 1024
 compare "$model" "$model" 128
-compare "768 x 12, random BF16" "$medium" 64
+compare "512 x 8, random BF16" "$medium" 64
 for threads in 1 2; do
     speed "$model" "$model" 128 $threads
-    speed "768 x 12, random BF16" "$medium" 512 $threads
+    speed "512 x 8, random BF16" "$medium" 512 $threads
 done
