@@ -106,6 +106,8 @@ typedef struct qk_config {
     double rope_low_freq_factor, rope_high_freq_factor; /* llama3: 1, 4 */
     bool rope_yarn_truncate;    /* YaRN: floor/ceil the correction range */
     const float *rope_factors_short, *rope_factors_long; /* longrope, factors: [head_dim/2]; owned by the model */
+    const float *rope_amounts;  /* [n_layers][head_dim/2] multiplies the frequency of a pair in a layer: 1 as trained,
+                                 * 0 taken away; NULL = all 1; owned by the model */
 } qk_config;
 
 /* Open a Hugging Face folder, a .safetensors or .gguf file, a llama2.c .bin, or `org/name[@revision]` in the local
