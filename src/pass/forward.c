@@ -67,15 +67,19 @@ static void product(const qk_pass *pass, float *y, const float *x, const float *
 
 /* ---- rotation */
 
-/* cos and sin for positions of a sequence of n_tokens; only two scalings depend on the length. */
-static void prepare_rotation(qk_pass *pass, size_t n_tokens)
+/* Two scalings depend on the length; a model that lost part of its rotation differs from layer to layer. */
+void qk_pass_rotation(qk_pass *pass, int layer, size_t n_tokens)
 {
     const qk_config *c = pass->config;
     bool by_length = c->rope_kind == QK_ROPE_DYNAMIC || c->rope_kind == QK_ROPE_LONGROPE;
     size_t half = (size_t)c->head_dim / 2, length = by_length ? n_tokens : pass->layout.longest;
-    if (pass->rope_length >= n_tokens && pass->rope_key == (by_length ? n_tokens : 0)) return;
+    const float *amounts = c->rope_amounts ? c->rope_amounts + (size_t)layer * half : NULL;
+    if (!amounts) layer = 0;
+    if (pass->rope_length >= n_tokens && pass->rope_key == (by_length ? n_tokens : 0) && pass->rope_layer == layer)
+        return;
     double factor;
     qk_rope_frequencies(pass->scratch.inv_freq, &factor, c, n_tokens);
+    for (size_t m = 0; m < half && amounts; m++) pass->scratch.inv_freq[m] *= amounts[m];
     for (size_t t = 0; t < length; t++)
         for (size_t m = 0; m < half; m++) {
             float angle = (float)t * pass->scratch.inv_freq[m];
@@ -84,13 +88,14 @@ static void prepare_rotation(qk_pass *pass, size_t n_tokens)
         }
     pass->rope_length = length;
     pass->rope_key = by_length ? n_tokens : 0;
+    pass->rope_layer = layer;
 }
 
-static void rotate_segment(qk_pass *pass, const qk_segment *s, float *x, int n_heads)
+static void rotate_segment(qk_pass *pass, int layer, const qk_segment *s, float *x, int n_heads)
 {
     const qk_config *c = pass->config;
     size_t d = (size_t)c->head_dim, half = d / 2;
-    prepare_rotation(pass, pass->spec->sequences[s->sequence].n_tokens);
+    qk_pass_rotation(pass, layer, pass->spec->sequences[s->sequence].n_tokens);
 #pragma omp parallel for num_threads(pass->layout.n_threads) if (s->n_rows * (size_t)n_heads * d > 50000)
     for (size_t i = 0; i < s->n_rows; i++)
         for (int h = 0; h < n_heads; h++)
@@ -109,20 +114,22 @@ static void norm_heads(const qk_pass *pass, float *x, const float *gain, size_t 
         norm_rows(pass, x, x, gain, n_rows, width);
 }
 
-/* One of q, k: edits before norm, norm, rotation, edits after. */
-static qk_status shape_heads(qk_pass *pass, int layer, float *x, int n_heads, qk_qk_norm norm, const float *gain,
-                             const qk_site sites[3], const qk_segment *segments, size_t n_segments, qk_error *err)
+/* One of q, k: edits before norm, norm, rotation, edits after.  raw: where x before its norm is kept, or NULL. */
+static qk_status shape_heads(qk_pass *pass, int layer, float *x, float *raw, int n_heads, qk_qk_norm norm,
+                             const float *gain, const qk_site sites[3], const qk_segment *segments, size_t n_segments,
+                             qk_error *err)
 {
     size_t width = (size_t)n_heads * (size_t)pass->config->head_dim;
     size_t n_rows = segments[n_segments - 1].row + segments[n_segments - 1].n_rows;
     qk_status status = qk_site_visit(pass, sites[0], layer, x, width, segments, n_segments, err);
     if (!status && norm != QK_NORM_NONE) {
+        if (raw) memcpy(raw, x, n_rows * width * sizeof *x);
         norm_heads(pass, x, gain, n_rows, n_heads, norm);
         status = qk_site_visit(pass, sites[1], layer, x, width, segments, n_segments, err);
     }
     if (!status && pass->config->rope_kind != QK_ROPE_NONE)
         for (size_t i = 0; i < n_segments; i++)
-            rotate_segment(pass, &segments[i], x + segments[i].row * width, n_heads);
+            rotate_segment(pass, layer, &segments[i], x + segments[i].row * width, n_heads);
     return status ? status : qk_site_visit(pass, sites[2], layer, x, width, segments, n_segments, err);
 }
 
@@ -136,10 +143,10 @@ static qk_attention attention_block(const qk_pass *pass, int layer, const qk_seg
     const qk_scratch *b = &pass->scratch;
     size_t d = (size_t)c->head_dim, q_stride = (size_t)c->n_heads * d, kv_stride = (size_t)c->n_kv_heads * d;
     size_t row = index * QK_ATTENTION_ROWS, kv_head = (size_t)head / (size_t)(c->n_heads / c->n_kv_heads);
-    float *q = b->q + (s->row + row) * q_stride + (size_t)head * d;
+    size_t at = (s->row + row) * q_stride + (size_t)head * d;
     return (qk_attention){
-        .q = q,
-        .z = q,
+        .q = b->q + at,
+        .z = b->z + at,
         .q_stride = q_stride,
         .z_stride = q_stride,
         .kv_stride = kv_stride,
@@ -226,6 +233,20 @@ static void norm_parts(const qk_pass *pass, float *out, const float *gain, const
                   parts[i].n_rows, width);
 }
 
+/* Where the block that begins at batch row `row` lies in a buffer of blocks. */
+static float *block_at(const qk_scratch *b, float *buffer, size_t row, size_t width)
+{
+    return b->keeps ? buffer + row * width : buffer;
+}
+
+static void keep_residual(const qk_pass *pass, float *kept, const qk_segment *parts, size_t n_parts)
+{
+    size_t width = (size_t)pass->config->d_model;
+    for (size_t i = 0; i < n_parts && kept; i++)
+        memcpy(kept + parts[i].row * width, pass->residual + parts[i].x_row * width,
+               parts[i].n_rows * width * sizeof *kept);
+}
+
 /* resid += delta, part by part, and the site behind it. */
 static qk_status add_delta(qk_pass *pass, qk_site site, int layer, const qk_segment *parts, size_t n_parts,
                            qk_error *err)
@@ -252,26 +273,30 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, 
                                          &parts[i], 1, err);
         if (status) return status;
     }
-    norm_parts(pass, b->normed, w->attn_norm, parts, n_parts);
-    qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, b->normed, width, parts, n_parts, err);
+    float *normed = block_at(b, b->normed, row, width);
+    keep_residual(pass, b->resid_pre, parts, n_parts);
+    norm_parts(pass, normed, w->attn_norm, parts, n_parts);
+    qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
-    product(pass, b->q + row * q, b->normed, w->q, w->q_bias, n_rows, q, width);
-    product(pass, b->k + row * kv, b->normed, w->k, w->k_bias, n_rows, kv, width);
-    product(pass, b->v + row * kv, b->normed, w->v, w->v_bias, n_rows, kv, width);
+    product(pass, b->q + row * q, normed, w->q, w->q_bias, n_rows, q, width);
+    product(pass, b->k + row * kv, normed, w->k, w->k_bias, n_rows, kv, width);
+    product(pass, b->v + row * kv, normed, w->v, w->v_bias, n_rows, kv, width);
     return QK_OK;
 }
 
-static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, size_t n_parts, size_t n_rows,
-                            qk_error *err)
+static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, size_t n_parts, size_t row,
+                            size_t n_rows, qk_error *err)
 {
     size_t width = (size_t)pass->config->d_ffn;
-    float *gate = pass->scratch.gate, *up = pass->scratch.up;
+    const qk_scratch *b = &pass->scratch;
+    float *gate = block_at(b, b->gate, row, width), *up = block_at(b, b->up, row, width),
+          *post = block_at(b, b->post, row, width);
     qk_status status = qk_site_visit(pass, QK_SITE_MLP_PRE, layer, gate, width, parts, n_parts, err);
     if (!status) status = qk_site_visit(pass, QK_SITE_MLP_PRE_LINEAR, layer, up, width, parts, n_parts, err);
     if (status) return status;
 #pragma omp parallel for num_threads(pass->layout.n_threads) if (n_rows * width > 50000)
-    for (size_t i = 0; i < n_rows; i++) pass->ops->silu_mul(gate + i * width, gate + i * width, up + i * width, width);
-    return qk_site_visit(pass, QK_SITE_MLP_POST, layer, gate, width, parts, n_parts, err);
+    for (size_t i = 0; i < n_rows; i++) pass->ops->silu_mul(post + i * width, gate + i * width, up + i * width, width);
+    return qk_site_visit(pass, QK_SITE_MLP_POST, layer, post, width, parts, n_parts, err);
 }
 
 /* From z to the residual stream behind the layer. */
@@ -281,18 +306,20 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
     size_t width = (size_t)c->d_model, q = (size_t)c->n_heads * (size_t)c->head_dim, ffn = (size_t)c->d_ffn;
-    product(pass, b->delta, b->q + row * q, w->o, w->o_bias, n_rows, width, q);
+    product(pass, b->delta, b->z + row * q, w->o, w->o_bias, n_rows, width, q);
     qk_status status = qk_site_visit(pass, QK_SITE_ATTN_OUT, layer, b->delta, width, parts, n_parts, err);
     if (!status) status = add_delta(pass, QK_SITE_RESID_MID, layer, parts, n_parts, err);
     if (status) return status;
-    norm_parts(pass, b->normed, w->ffn_norm, parts, n_parts);
-    status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, b->normed, width, parts, n_parts, err);
+    float *normed = block_at(b, b->ffn_normed, row, width);
+    keep_residual(pass, b->resid_mid, parts, n_parts);
+    norm_parts(pass, normed, w->ffn_norm, parts, n_parts);
+    status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
-    product(pass, b->gate, b->normed, w->gate, w->gate_bias, n_rows, ffn, width);
-    product(pass, b->up, b->normed, w->up, w->up_bias, n_rows, ffn, width);
-    status = silu_block(pass, layer, parts, n_parts, n_rows, err);
+    product(pass, block_at(b, b->gate, row, ffn), normed, w->gate, w->gate_bias, n_rows, ffn, width);
+    product(pass, block_at(b, b->up, row, ffn), normed, w->up, w->up_bias, n_rows, ffn, width);
+    status = silu_block(pass, layer, parts, n_parts, row, n_rows, err);
     if (status) return status;
-    product(pass, b->delta, b->gate, w->down, w->down_bias, n_rows, width, ffn);
+    product(pass, b->delta, block_at(b, b->post, row, ffn), w->down, w->down_bias, n_rows, width, ffn);
     status = qk_site_visit(pass, QK_SITE_MLP_OUT, layer, b->delta, width, parts, n_parts, err);
     return status ? status : add_delta(pass, QK_SITE_RESID_POST, layer, parts, n_parts, err);
 }
@@ -326,17 +353,18 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, cons
     qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
     if (!status) status = for_blocks(project_block, pass, layer, w, segments, n_segments, parts, err);
     if (!status)
-        status = shape_heads(pass, layer, b->q, c->n_heads, c->q_norm, w->q_norm, q_sites, segments, n_segments, err);
+        status = shape_heads(pass, layer, b->q, b->q_raw, c->n_heads, c->q_norm, w->q_norm, q_sites, segments,
+                             n_segments, err);
     if (!status)
-        status =
-            shape_heads(pass, layer, b->k, c->n_kv_heads, c->k_norm, w->k_norm, k_sites, segments, n_segments, err);
+        status = shape_heads(pass, layer, b->k, b->k_raw, c->n_kv_heads, c->k_norm, w->k_norm, k_sites, segments,
+                             n_segments, err);
     if (!status) status = qk_site_visit(pass, QK_SITE_V, layer, b->v, kv, segments, n_segments, err);
     if (status) goto out;
     if (qk_site_wanted(pass, QK_SITE_SCORES, layer) || qk_site_wanted(pass, QK_SITE_PATTERN, layer))
         status = attend_shown(pass, layer, segments, n_segments, err);
     else
         attend_all(pass, layer, segments, n_segments);
-    if (!status) status = qk_site_visit(pass, QK_SITE_Z, layer, b->q, q, segments, n_segments, err);
+    if (!status) status = qk_site_visit(pass, QK_SITE_Z, layer, b->z, q, segments, n_segments, err);
     if (!status) status = for_blocks(finish_block, pass, layer, w, segments, n_segments, parts, err);
 out:
     free(parts);

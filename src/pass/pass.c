@@ -84,6 +84,9 @@ static qk_status carve(qk_scratch *b, const qk_layout *l, const qk_config *c, bo
         *table[i].piece = b->memory + at;
         at += (table[i].n + 15) / 16 * 16; /* 64-byte aligned */
     }
+    b->ffn_normed = b->normed;
+    b->z = b->q;
+    b->post = b->gate;
     return QK_OK;
 }
 

@@ -80,14 +80,21 @@ typedef struct qk_layer_f32 {
     const float *ffn_norm, *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
 } qk_layer_f32;
 
-/* Buffers of the whole pass, carved from one allocation by one table. */
+/* Buffers of the whole pass, carved from one allocation by one table.  Training keeps what the way back needs: then
+ * the buffers of a layer are its own, none of them serves twice, and blocks lie at their rows. */
 typedef struct qk_scratch {
     float *memory;
-    float *normed;       /* [block_rows][max(d_model)] */
-    float *delta;        /* [block_rows][d_model] what a block adds to the residual stream */
-    float *q;            /* [batch_rows][n_heads*head_dim]; z after attention */
+    bool keeps;          /* [block_rows] below is [batch_rows], and the pointers told to be the same are not */
+    float *normed;       /* [block_rows][d_model] */
+    float *ffn_normed;   /* [block_rows][d_model]; the same as normed */
+    float *delta;        /* [block_rows][d_model] what a block adds to the residual stream; never kept */
+    float *q;            /* [batch_rows][n_heads*head_dim] */
+    float *z;            /* [batch_rows][n_heads*head_dim]; the same as q */
     float *k, *v;        /* [batch_rows][n_kv_heads*head_dim] */
     float *gate, *up;    /* [block_rows][d_ffn] */
+    float *post;         /* [block_rows][d_ffn]; the same as gate */
+    float *resid_pre, *resid_mid; /* [batch_rows][d_model] copies of the residual stream where kept; else NULL */
+    float *q_raw, *k_raw;/* q and k before their norms where kept and there is one; else NULL */
     float *scores;       /* [n_threads][QK_ATTENTION_ROWS][longest] */
     float *logits;       /* [logit_rows][n_vocab] */
     float *cos, *sin;    /* [longest][head_dim/2] */
@@ -110,12 +117,15 @@ typedef struct qk_pass {
     qk_group group;
     size_t rope_length;         /* what cos and sin hold; 0 = nothing yet */
     uint64_t rope_key;          /* sequence length they were made for where that matters, else 0 */
+    int rope_layer;             /* layer they were made for where layers differ, else 0 */
     qk_pass_result *result;
     double done, total;         /* row-layers, for progress */
 } qk_pass;
 
 /* The weight in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
 const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at);
+/* cos and sin of a layer for a sequence of n_tokens into scratch.cos and scratch.sin, unless they are there. */
+void qk_pass_rotation(qk_pass *pass, int layer, size_t n_tokens);
 /* The layer's weights into *out; converts into scratch.layer. */
 void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
 /* Under a budget: the layer's mapped pages leave resident memory. */
