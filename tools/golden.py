@@ -121,6 +121,16 @@ def exact_rms_norm(self, x):
     return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
 
 
+def make_exact(model, attend):
+    """Norms and attention (`attend`) without detours through float32."""
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = MethodType(exact_rms_norm, module)
+    ALL_ATTENTION_FUNCTIONS.register("golden", attend)
+    ALL_MASK_ATTENTION_FUNCTIONS.register("golden", ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+    model.set_attn_implementation("golden")
+
+
 class Recorder:
     """Runs a model once and keeps what stands at each site, under its name, in the order of the forward pass."""
 
@@ -186,17 +196,12 @@ class Recorder:
     @torch.no_grad()
     def run(self, tokens):
         model = self.model
-        for module in model.modules():
-            if type(module).__name__.endswith("RMSNorm"):
-                module.forward = MethodType(exact_rms_norm, module)
+        make_exact(model, self.attend)
         self.on_output(model.model.embed_tokens, "hook_embed")
         for index, layer in enumerate(model.model.layers):
             self.hook_layer(index, layer)
         self.on_output(model.model.norm, "ln_final.hook_out")
         self.on_output(model.lm_head, "hook_logits")
-        ALL_ATTENTION_FUNCTIONS.register("golden", self.attend)
-        ALL_MASK_ATTENTION_FUNCTIONS.register("golden", ALL_MASK_ATTENTION_FUNCTIONS["eager"])
-        model.set_attn_implementation("golden")
         model(tokens, use_cache=False)
         for hook in self.hooks:
             hook.remove()
