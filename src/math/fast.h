@@ -1,0 +1,57 @@
+/* fast.h - what fast.c and backward_fast.c share: clones, lanes, the exponential.  Nobody else includes it. */
+#ifndef QK_MATH_FAST_H
+#define QK_MATH_FAST_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Clones for wider vectors, chosen when the program is loaded.  Sanitizers cannot follow the resolver. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&               \
+    !defined(__SANITIZE_THREAD__)
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CLONES
+#endif
+
+#define LANES 8
+
+/* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p the Taylor polynomial of degree 7 on |r| <= ln(2)/2; 0 below
+ * -87 and infinity above 88, near the ends of the normal floats; NaN stays NaN. */
+static inline float exponential(float x)
+{
+    const float round_off = 12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+    float bounded = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float shifted = bounded * 1.44269504f + round_off, n = shifted - round_off;
+    float r = (bounded - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.98412698e-4f;
+    p = p * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    union {
+        float f;
+        uint32_t u;
+    } bits = { .f = shifted }, power;
+    power.u = (bits.u + 127) << 23;
+    float result = p * power.f;
+    result = x < -87.0f ? 0 : result;
+    return x > 88.0f ? INFINITY : result;
+}
+
+static inline float largest(const float *x, size_t n)
+{
+    float lane[LANES], top;
+    for (int j = 0; j < LANES; j++) lane[j] = -INFINITY;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lane[j] = x[i + (size_t)j] > lane[j] ? x[i + (size_t)j] : lane[j];
+    top = lane[0];
+    for (int j = 1; j < LANES; j++) top = lane[j] > top ? lane[j] : top;
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+#endif
