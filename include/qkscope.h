@@ -278,6 +278,7 @@ typedef struct qk_score {
     size_t n_tokens;   /* predicted tokens */
     double nll;        /* summed negative log-likelihood, nats */
     float *token_nll;  /* [n_tokens], or NULL; owned by the result */
+    int32_t *token_top;/* [n_tokens] the likeliest token in each place (ties: the lowest id), or NULL; owned likewise */
 } qk_score;
 
 typedef enum qk_precision { QK_PRECISION_AUTO, QK_PRECISION_F32, QK_PRECISION_BF16 } qk_precision;
@@ -291,6 +292,7 @@ typedef struct qk_pass_spec {
     size_t n_probes;
     bool score;           /* run the unembedding and keep log-likelihoods */
     bool keep_token_nll;
+    bool keep_token_top;  /* which token the model would have said in the place of each target */
     bool allow_idle_edits;/* an edit that changes nothing in any sequence is an error unless this is set */
     bool reference;       /* the plain twins instead of the fast kernels */
     qk_precision precision;

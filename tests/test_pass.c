@@ -105,6 +105,76 @@ static void threads_and_probes_change_no_bit(void **state)
     close_fixture(&f);
 }
 
+enum { MAX_TOP = 512 };
+typedef struct tops { int32_t id[2][N_DOCUMENTS][MAX_TOP]; } tops; /* by condition, sequence, position of the row */
+
+static int32_t argmax(const float *x, size_t n)
+{
+    int32_t top = 0;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] > x[top]) top = (int32_t)i;
+    return top;
+}
+
+static qk_status see_tops(void *user, const qk_view *view, qk_error *err)
+{
+    tops *t = user;
+    (void)err;
+    for (size_t i = 0; i < view->n_rows; i++)
+        t->id[view->condition][view->sequence][view->row0 + i] = argmax(view->x + i * view->stride, view->width);
+    return QK_OK;
+}
+
+/* Without a probe only the rows from score_from on have logits; their tops are those that a probe sees in all rows, and
+ * those of the golden file. */
+static void top_tokens_are_the_argmax_of_the_logits(void **state)
+{
+    (void)state;
+    fixture f = open_fixture("mha");
+    qk_ckpt *golden = NULL;
+    size_t dims[] = { 0, 3, 5 }, n_hits = 0, n_differ = 0;
+    uint8_t *mask = mask_of(f.c, QK_SITE_RESID_POST, dims, 3);
+    qk_edit zero = { .site = QK_SITE_RESID_POST, .layer = f.c->n_layers - 1, .op = QK_OP_ZERO, .mask = mask };
+    qk_condition conditions[2] = { { "baseline", NULL, 0 }, { "zero", &zero, 1 } };
+    tops *seen = calloc(1, sizeof *seen);
+    qk_probe probe = { .sites = QK_AT(QK_SITE_LOGITS), .see = see_tops, .user = seen };
+    qk_pass_spec spec = spec_of(&f);
+    spec.conditions = conditions;
+    spec.n_conditions = 2;
+    assert_true(f.n_tokens < MAX_TOP);
+    f.sequences[1].score_from = f.sequences[1].n_tokens / 2;
+    f.sequences[2].score_from = f.sequences[2].n_tokens - 1;
+    spec.probes = &probe;
+    spec.n_probes = 1;
+    qk_pass_result *probed = run(&f, &spec);
+    assert_null(probed->scores[0].token_top);
+    spec.n_probes = 0;
+    spec.keep_token_top = true;
+    qk_pass_result *kept = run(&f, &spec);
+    for (size_t s = 0; s < N_DOCUMENTS; s++)
+        for (size_t c = 0; c < 2; c++) {
+            const qk_score *score = &kept->scores[2 * s + c];
+            size_t from = f.sequences[s].score_from;
+            assert_int_equal(score->n_tokens, f.sequences[s].n_tokens - from);
+            for (size_t i = 0; i < score->n_tokens; i++) {
+                assert_int_equal(score->token_top[i], seen->id[c][s][from + i - 1]);
+                n_hits += score->token_top[i] == f.sequences[s].tokens[from + i];
+                n_differ += seen->id[0][s][from + i - 1] != seen->id[1][s][from + i - 1];
+            }
+        }
+    assert_true(n_differ > 0); /* else the two conditions would prove nothing */
+    assert_true(n_hits < f.n_tokens);
+    assert_ok(qk_ckpt_open_safetensors(&golden, data_path("golden/mha/golden.safetensors"), err));
+    const qk_tensor *logits = qk_ckpt_find(golden, "hook_logits");
+    for (size_t i = 0; i + 1 < f.n_tokens; i++)
+        assert_int_equal(kept->scores[0].token_top[i],
+                         argmax((const float *)(const void *)logits->data + i * (size_t)f.c->n_vocab, (size_t)f.c->n_vocab));
+    qk_pass_result_free(probed), qk_pass_result_free(kept);
+    qk_ckpt_close(golden);
+    free(seen), free(mask);
+    close_fixture(&f);
+}
+
 static void an_edit_that_keeps_values_is_no_edit(void **state)
 {
     (void)state;
@@ -618,7 +688,8 @@ static void rotary_frequencies_match_the_papers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_and_probes_change_no_bit), cmocka_unit_test(an_edit_that_keeps_values_is_no_edit),
+        cmocka_unit_test(threads_and_probes_change_no_bit), cmocka_unit_test(top_tokens_are_the_argmax_of_the_logits),
+        cmocka_unit_test(an_edit_that_keeps_values_is_no_edit),
         cmocka_unit_test(receipts_tell_what_was_done),
         cmocka_unit_test(equal_edits_keep_their_own_receipts), cmocka_unit_test(forks_equal_separate_runs),
         cmocka_unit_test(without_rotation_constants_in_keys_do_not_matter), cmocka_unit_test(a_rotary_pair_may_be_rescaled),

@@ -114,6 +114,7 @@ void qk_pass_result_free(qk_pass_result *r)
     if (!r) return;
     for (size_t i = 0; i < r->n_sequences * r->n_conditions; i++) {
         if (r->scores) free(r->scores[i].token_nll);
+        if (r->scores) free(r->scores[i].token_top);
         if (r->receipts) free(r->receipts[i]);
     }
     free(r->scores);
@@ -264,26 +265,34 @@ static qk_status sweep(qk_pass *pass, qk_segment *segments, qk_error *err)
 
 /* ---- results of a group */
 
-static qk_status collect(qk_pass *pass, size_t s, size_t c, qk_error *err)
+/* The targets' losses, and the likeliest tokens in their places, out of the rows that predict them. */
+static qk_status keep_score(qk_score *score, const qk_pass *pass, size_t s, size_t stand_in, qk_error *err)
 {
     const qk_pass_spec *spec = pass->spec;
     const qk_sequence *sequence = &spec->sequences[s];
+    size_t first = x_row(pass, s, stand_in) + sequence->score_from - 1, n = sequence->n_tokens - sequence->score_from;
+    qk_status status = QK_OK;
+    score->n_tokens = n;
+    if (spec->keep_token_nll) status = qk_new_array(&score->token_nll, n, sizeof(float), "token losses", err);
+    if (!status && spec->keep_token_top)
+        status = qk_new_array(&score->token_top, n, sizeof(int32_t), "top tokens", err);
+    if (status) return status;
+    for (size_t i = 0; i < n; i++) {
+        double loss = pass->token_nll[first + i];
+        score->nll += loss;
+        if (score->token_nll) score->token_nll[i] = (float)loss;
+        if (score->token_top) score->token_top[i] = pass->token_top[first + i];
+    }
+    return QK_OK;
+}
+
+static qk_status collect(qk_pass *pass, size_t s, size_t c, qk_error *err)
+{
+    const qk_pass_spec *spec = pass->spec;
     qk_score *score = &pass->result->scores[s * spec->n_conditions + c];
     size_t stand_in = pass->standing[(size_t)pass->config->n_layers * spec->n_conditions + c];
-    const double *nll = pass->token_nll + x_row(pass, s, stand_in);
-    if (spec->score) {
-        score->n_tokens = sequence->n_tokens - sequence->score_from;
-        if (spec->keep_token_nll) {
-            qk_status status = qk_new_array(&score->token_nll, score->n_tokens, sizeof(float), "token losses", err);
-            if (status) return status;
-        }
-        for (size_t i = 0; i < score->n_tokens; i++) {
-            double loss = nll[sequence->score_from - 1 + i];
-            score->nll += loss;
-            if (score->token_nll) score->token_nll[i] = (float)loss;
-        }
-    }
-    if (!spec->on_score) return QK_OK;
+    qk_status status = spec->score ? keep_score(score, pass, s, stand_in, err) : QK_OK;
+    if (status || !spec->on_score) return status;
     return spec->on_score(spec->user, s, c, score, pass->result->receipts[s * spec->n_conditions + c], err);
 }
 
@@ -341,6 +350,7 @@ static void close_pass(qk_pass *pass)
     free(pass->scratch.memory);
     free(pass->residual);
     free(pass->token_nll);
+    free(pass->token_top);
     free(pass->standing);
     free(pass->row_of);
 }
@@ -358,6 +368,8 @@ static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
         status = qk_new_floats(&pass->residual, pass->layout.most_rows * (size_t)c->d_model, "residual streams", err);
     if (!status)
         status = qk_new_array(&pass->token_nll, pass->layout.most_rows, sizeof *pass->token_nll, "token losses", err);
+    if (!status && spec->score && spec->keep_token_top)
+        status = qk_new_array(&pass->token_top, pass->layout.most_rows, sizeof *pass->token_top, "top tokens", err);
     if (!status)
         status = qk_new_array(&pass->standing, (size_t)(c->n_layers + 1) * spec->n_conditions, sizeof *pass->standing,
                               "forks", err);

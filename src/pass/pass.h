@@ -112,6 +112,7 @@ typedef struct qk_pass {
     qk_edit_table edits;
     float *residual;            /* [most_rows][d_model] */
     double *token_nll;          /* [most_rows] */
+    int32_t *token_top;         /* [most_rows]; NULL unless they are kept */
     size_t *standing;           /* [n_layers + 1][n_conditions]: who stands for whom at each stage of the group */
     size_t *row_of;             /* [n_sequences]: first residual row of a sequence in the group */
     qk_group group;

@@ -134,8 +134,9 @@ static uint64_t result_bytes(const qk_pass_spec *spec)
     uint64_t stream = sizeof(qk_score) + sizeof(qk_receipt *) + sizeof(qk_segment) + sizeof(qk_group), total = 0;
     for (size_t c = 0; c < spec->n_conditions; c++)
         total += spec->n_sequences * (stream + spec->conditions[c].n_edits * sizeof(qk_receipt));
-    for (size_t s = 0; s < spec->n_sequences && spec->keep_token_nll; s++)
-        total += spec->n_conditions * spec->sequences[s].n_tokens * sizeof(float);
+    size_t kept = (spec->keep_token_nll ? sizeof(float) : 0) + (spec->keep_token_top ? sizeof(int32_t) : 0);
+    for (size_t s = 0; s < spec->n_sequences && kept; s++)
+        total += spec->n_conditions * spec->sequences[s].n_tokens * kept;
     return total;
 }
 
@@ -166,7 +167,7 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
         p.n_rows += spec->sequences[s].n_tokens * spec->n_conditions;
     }
     bool wants_logits = looks_at_logits(spec);
-    size_t row_bytes = (size_t)c->d_model * 4 + 8;
+    size_t row_bytes = (size_t)c->d_model * 4 + 8 + (spec->keep_token_top ? 4 : 0);
     size_weights(&l, model, wants_logits);
     size_rows(&l, c, p.n_rows, false);
     size_scratch(&l, c, wants_logits);

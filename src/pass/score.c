@@ -1,6 +1,14 @@
 /* score.c - final norm, logits in row blocks, log-likelihoods; logits are never stored whole. */
 #include "pass/pass.h"
 
+static int32_t likeliest(const float *logits, size_t vocab)
+{
+    size_t top = 0;
+    for (size_t i = 1; i < vocab; i++)
+        if (logits[i] > logits[top]) top = i;
+    return (int32_t)top;
+}
+
 /* nll of the block's rows: row at position t predicts token t + 1. */
 static void score_rows(qk_pass *pass, const float *logits, const qk_segment *part)
 {
@@ -12,6 +20,7 @@ static void score_rows(qk_pass *pass, const float *logits, const qk_segment *par
         if (position + 1 >= sequence->n_tokens) continue;
         pass->token_nll[part->x_row + i] =
             pass->ops->nll(logits + i * vocab, vocab, (size_t)sequence->tokens[position + 1]);
+        if (pass->token_top) pass->token_top[part->x_row + i] = likeliest(logits + i * vocab, vocab);
     }
 }
 
