@@ -32,6 +32,11 @@ typedef struct qk_ckpt qk_ckpt;
 qk_status qk_ckpt_open(qk_ckpt **out, const char *path, const char *cache_dir, qk_error *err);
 /* Only the tensors of one safetensors file (no config wanted): golden files, captured q and k. */
 qk_status qk_ckpt_open_safetensors(qk_ckpt **out, const char *path, qk_error *err);
+/* Tensors at hand, as if read from a safetensors file called `path` in `folder`, where its tokenizer would lie.  Names
+ * are copied; the data, which all lies in [data, data + n_bytes), stays the caller's, must outlive the handle and may
+ * change under it. */
+qk_status qk_ckpt_of_tensors(qk_ckpt **out, const char *path, const char *folder, const qk_tensor *tensors,
+                             size_t n_tensors, const void *data, size_t n_bytes, qk_error *err);
 void qk_ckpt_close(qk_ckpt *ckpt);
 
 qk_format qk_ckpt_format(const qk_ckpt *ckpt);

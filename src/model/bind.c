@@ -67,6 +67,32 @@ static const row layer_rows[] = { /* prefixed by model.layers.N. and blk.N. */
 #undef M
 #undef L
 
+static size_t list_rows(qk_weight_shape *out, const qk_config *c, const row *rows, size_t n_rows, int layer)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (!rows[i].wanted(c)) continue;
+        if (out) {
+            out[n] = (qk_weight_shape){ .n_rows = size_of(rows[i].rows, c),
+                                        .n_cols = size_of(rows[i].cols, c),
+                                        .n_dims = rows[i].cols == '1' ? 1 : 2,
+                                        .layer = layer };
+            if (layer < 0) snprintf(out[n].name, sizeof out->name, "%s", rows[i].hf);
+            else snprintf(out[n].name, sizeof out->name, "model.layers.%d.%s", layer, rows[i].hf);
+        }
+        n++;
+    }
+    return n;
+}
+
+size_t qk_weight_shapes(qk_weight_shape *out, const qk_config *c)
+{
+    const size_t n_layer = sizeof layer_rows / sizeof *layer_rows;
+    size_t n = list_rows(out, c, model_rows, 1, -1); /* the embedding */
+    for (int l = 0; l < c->n_layers; l++) n += list_rows(out ? out + n : NULL, c, layer_rows, n_layer, l);
+    return n + list_rows(out ? out + n : NULL, c, model_rows + 1, sizeof model_rows / sizeof *model_rows - 1, -1);
+}
+
 /* Tensors that lie in checkpoints and are not weights of the forward pass: recomputed, or read by config.c. */
 static const char *const harmless[] = { "rotary_emb.inv_freq", "rope_freqs.weight", "rope_factors_short.weight",
                                         "rope_factors_long.weight" };

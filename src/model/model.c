@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 qk_status qk_model_open(qk_model **out, const char *path, const char *cache_dir, qk_error *err)
 {
@@ -26,10 +27,39 @@ out:
     return status;
 }
 
+/* A table of the configuration into the model's own memory. */
+static qk_status own(const float **table, qk_arena *arena, size_t n, qk_error *err)
+{
+    if (!*table) return QK_OK;
+    float *copy = qk_arena_alloc(arena, n * sizeof *copy);
+    if (!copy) return qk_out_of_memory(err, "rotary factors", n * sizeof *copy);
+    memcpy(copy, *table, n * sizeof *copy);
+    *table = copy;
+    return QK_OK;
+}
+
+qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *config, qk_tokenizer *tokenizer,
+                              qk_error *err)
+{
+    qk_model *model = NULL;
+    size_t half = (size_t)config->head_dim / 2;
+    qk_status status = qk_new_array(&model, 1, sizeof *model, "model", err);
+    if (status) return qk_ckpt_close(ckpt), status;
+    *model = (qk_model){ .config = *config, .ckpt = ckpt, .tokenizer = tokenizer, .lent_tokenizer = true };
+    qk_fail(&model->tokenizer_error, QK_E_IO, "%s: no tokenizer", qk_ckpt_path(ckpt));
+    status = own(&model->config.rope_factors_short, &model->arena, half, err);
+    if (!status) status = own(&model->config.rope_factors_long, &model->arena, half, err);
+    if (!status) status = own(&model->config.rope_amounts, &model->arena, half * (size_t)config->n_layers, err);
+    if (!status) status = qk_bind_weights(model, err);
+    if (status) qk_model_close(model);
+    else *out = model;
+    return status;
+}
+
 void qk_model_close(qk_model *model)
 {
     if (!model) return;
-    qk_tokenizer_close(model->tokenizer);
+    if (!model->lent_tokenizer) qk_tokenizer_close(model->tokenizer);
     qk_ckpt_close(model->ckpt);
     qk_arena_free(&model->arena);
     free(model);

@@ -28,17 +28,32 @@ struct qk_model {
     qk_ckpt *ckpt;            /* owned; everything below points into it */
     qk_tokenizer *tokenizer;  /* owned; NULL where the checkpoint has none: then tokenizer_error says why */
     qk_error tokenizer_error;
-    qk_arena arena;           /* layers, longrope factors */
+    bool lent_tokenizer;      /* it belongs to another model */
+    qk_arena arena;           /* layers, longrope factors, amounts */
     qk_weight embedding;      /* [n_vocab][d_model] */
     qk_weight final_norm;     /* [d_model] */
     qk_weight unembedding;    /* [n_vocab][d_model]; the embedding where tied */
     qk_layer_weights *layers; /* [n_layers] */
 };
 
+/* model.c: a model of tensors at hand (qk_ckpt_of_tensors), which it takes over; `config` and what it points to are
+ * copied.  `tokenizer` is lent and must outlive the model (NULL: it has none); *config must be a checked one. */
+qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *config, qk_tokenizer *tokenizer,
+                              qk_error *err);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
 /* bind.c: names -> weights; the only place with tensor names.  Checks dtype and shape of each. */
 qk_status qk_bind_weights(qk_model *model, qk_error *err);
+/* Name, shape and layer of a weight. */
+typedef struct qk_weight_shape {
+    char name[96];         /* as Hugging Face calls it */
+    size_t n_rows, n_cols; /* a vector: n_rows x 1 */
+    int n_dims;            /* 2 for matrices, 1 for gains and biases */
+    int layer;             /* -1 where it belongs to none */
+} qk_weight_shape;
+/* All weights that a model of this configuration has, in the order of the forward pass, into out[] (NULL: they are only
+ * counted); returns how many. */
+size_t qk_weight_shapes(qk_weight_shape *out, const qk_config *config);
 /* weight.c: rows [row0, row0 + n_rows) as f32 into out[n_rows][n_cols], in Hugging Face order. */
 void qk_weight_rows(float *out, const qk_weight *weight, size_t row0, size_t n_rows);
 /* The whole weight as f32 into out[n_rows][n_cols] with n_threads; with `release` the file's pages go as they are

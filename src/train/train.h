@@ -15,11 +15,9 @@
 /* ---- parameters.c: all weights in one array, and a model that reads them there */
 
 typedef struct qk_parameter {
-    char name[96];          /* as Hugging Face calls it */
-    size_t n_rows, n_cols;  /* a vector: n_rows x 1 */
-    int n_dims;             /* 2 for matrices, 1 for gains and biases */
-    int layer;              /* -1 where it belongs to none */
+    qk_weight_shape shape;
     size_t offset;          /* floats, into values, gradient and both moments; multiple of 16 */
+    size_t n;               /* n_rows * n_cols */
 } qk_parameter;
 
 typedef struct qk_parameters {
@@ -37,7 +35,8 @@ void qk_parameters_free(qk_parameters *parameters);
 /* Every weight that `from` has too; shapes must agree (QK_E_SHAPE names the tensor).  What it has not (a new QK-norm)
  * stays. */
 qk_status qk_parameters_copy(qk_parameters *parameters, const qk_model *from, qk_error *err);
-/* Matrices N(0, std^2), drawn in order; the output matrices o and down N(0, std^2 / (2 n_layers)). */
+/* Matrices N(0, std^2), drawn in order; the output matrices o and down N(0, std^2 / (2 n_layers)), as in GPT-2 (Radford
+ * et al. 2019).  Vectors stay. */
 void qk_parameters_randomise(qk_parameters *parameters, double std, uint64_t seed);
 /* The item that holds value `index`; NULL for padding. */
 const qk_parameter *qk_parameter_at(const qk_parameters *parameters, size_t index);
