@@ -113,6 +113,28 @@ qk_status qk_ckpt_open_bytes(qk_ckpt **out, const uint8_t *bytes, size_t n_bytes
     return status;
 }
 
+qk_status qk_ckpt_of_tensors(qk_ckpt **out, const char *path, const char *folder, const qk_tensor *tensors,
+                             size_t n_tensors, const void *data, size_t n_bytes, qk_error *err)
+{
+    qk_ckpt *ckpt;
+    qk_status status = qk_ckpt_new(&ckpt, path, folder, 1, err);
+    if (status) return status;
+    ckpt->files[0] = (qk_ckpt_file){ .path = ckpt->path, .map = { data, n_bytes }, .borrowed = true };
+    ckpt->n_files = 1;
+    ckpt->format = QK_FORMAT_SAFETENSORS;
+    status = qk_ckpt_reserve(ckpt, n_tensors, path, err);
+    for (size_t i = 0; i < n_tensors && !status; i++) {
+        qk_tensor *tensor = &ckpt->tensors[ckpt->n_tensors++];
+        *tensor = tensors[i];
+        tensor->name = qk_arena_copy(&ckpt->arena, tensors[i].name, strlen(tensors[i].name));
+        if (!tensor->name) status = qk_out_of_memory(err, path, strlen(tensors[i].name));
+    }
+    if (!status) status = qk_ckpt_index(ckpt, err);
+    if (status) qk_ckpt_close(ckpt);
+    else *out = ckpt;
+    return status;
+}
+
 /* ---- a folder */
 
 static bool has_ending(const char *name, const char *ending)

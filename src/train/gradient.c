@@ -491,7 +491,7 @@ qk_status qk_gradient_add(double *nll, qk_gradient *g, const qk_sequence *sequen
                           qk_error *err)
 {
     int n_layers = g->pass.config->n_layers;
-    size_t n_rows, bytes = (size_t)g->pass.config->d_model * sizeof(float);
+    size_t n_rows = 0, bytes = (size_t)g->pass.config->d_model * sizeof(float);
     float *final_normed = g->pass.scratch.normed;
     qk_status status = set_up_segments(g, sequences, n_sequences, &n_rows, err);
     if (status) return status;
