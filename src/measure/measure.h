@@ -1,4 +1,4 @@
-/* measure.h - what a probe's numbers mean: norm maps, massive values, their profile, and the masks of controls.
+/* measure.h - what a probe's numbers mean: norm maps, massive values, their profile, masks of controls, lengths, sinks.
  *
  * A map is M[n_heads][head_dim], a mask uint8_t[n_heads][head_dim] with 1 = chosen; both of one layer and one tensor.
  * qk_norms and qk_massive_mask are public (qkscope.h). */
@@ -28,6 +28,30 @@ typedef struct qk_profile {
 /* slow[head_dim/2] from qk_slow_pairs, or NULL.  An all-zero map has NaN shares; a NaN in the map is NaN everywhere. */
 qk_status qk_profile_of(qk_profile *out, const double *map, const uint8_t *mask, int n_heads, int head_dim,
                         const uint8_t *slow, qk_error *err);
+
+/* ---- lengths.c: how long the vectors of a head are */
+
+/* Sums of ||x[t, h, :]||, the L2 norm of one head's vector at one position, for q, k and v of every layer (before
+ * QK-norm and rotation). */
+typedef struct qk_lengths qk_lengths;
+qk_status qk_lengths_new(qk_lengths **out, const qk_config *config, qk_error *err);
+void qk_lengths_free(qk_lengths *lengths);
+/* Feeds on every sequence of condition 0; borrows `lengths`. */
+qk_probe qk_lengths_probe(qk_lengths *lengths);
+/* Mean over positions and heads; NaN where nothing was seen. */
+double qk_lengths_mean(const qk_lengths *lengths, int layer, qk_qkv tensor);
+
+/* ---- sinks.c: attention that goes to the first token (Gu et al. 2024) */
+
+/* alpha[sequence][layer][head]: mean over all positions of the attention paid to the first token. */
+typedef struct qk_sinks qk_sinks;
+qk_status qk_sinks_new(qk_sinks **out, const qk_config *config, size_t n_sequences, qk_error *err);
+void qk_sinks_free(qk_sinks *sinks);
+/* Feeds on condition 0 at hook_pattern; borrows `sinks`. */
+qk_probe qk_sinks_probe(qk_sinks *sinks);
+/* Share of (sequence, head) of `layer` with alpha > epsilon; layer -1: of (sequence, layer, head).  NaN without
+ * sequences.  It falls with the length of the sequences: compare only equal ones. */
+double qk_sinks_rate(const qk_sinks *sinks, int layer, double epsilon);
 
 /* ---- masks */
 

@@ -1,4 +1,5 @@
 /* disrupt_plan.c - which dims of which layers are edited in each condition: massive ones, and as many random ones. */
+#include "study/calibration.h"
 #include "study/disrupt.h"
 
 #include <math.h>
@@ -32,72 +33,6 @@ qk_disrupt_settings qk_disrupt_resolve(const qk_disrupt_settings *settings)
         if (s.top_k == 0) s.top_k = 1;
     }
     return s;
-}
-
-static int heads_of(const qk_config *config, int tensor)
-{
-    return tensor == QK_TENSOR_Q ? config->n_heads : config->n_kv_heads;
-}
-
-static size_t width_of(const qk_config *config, int tensor)
-{
-    return (size_t)heads_of(config, tensor) * (size_t)config->head_dim;
-}
-
-/* ---- calibration: norm maps averaged over documents */
-
-typedef struct calibration {
-    const qk_config *config;
-    const qk_documents *documents;
-    bool unnormalised;            /* as the post: a longer document weighs more */
-    double *maps[QK_N_TENSORS];   /* [layers][width] sum over documents of M, by default of M / sqrt(tokens) */
-    double *means[QK_N_TENSORS];  /* [layers][width] sum over documents of tokens x mean */
-    double *scratch;              /* [widest] */
-    double n_tokens;
-    qk_arena arena;
-} calibration;
-
-static qk_status add_document(void *user, const qk_norms *norms, size_t sequence, size_t document, qk_error *err)
-{
-    (void)err;
-    calibration *c = user;
-    double n = (double)c->documents->items[document].n_tokens, scale = c->unnormalised ? 1 : 1 / sqrt(n);
-    for (int t = 0; t < QK_N_TENSORS; t++) {
-        size_t width = width_of(c->config, t);
-        for (int l = 0; l < c->config->n_layers; l++) {
-            double *map = c->maps[t] + (size_t)l * width, *mean = c->means[t] + (size_t)l * width;
-            qk_norms_map(c->scratch, norms, sequence, l, (qk_qkv)t);
-            for (size_t i = 0; i < width; i++) map[i] += scale * c->scratch[i];
-            qk_norms_mean(c->scratch, norms, sequence, sequence + 1, l, (qk_qkv)t);
-            for (size_t i = 0; i < width; i++) mean[i] += n * c->scratch[i];
-        }
-    }
-    c->n_tokens += n;
-    return QK_OK;
-}
-
-static qk_status calibrate(calibration *c, const qk_named_model *model, const qk_documents *documents,
-                           const qk_disrupt_settings *settings, const qk_compute *compute, qk_error *err)
-{
-    c->config = &model->model->config;
-    c->documents = documents;
-    c->unnormalised = settings->preset == QK_PRESET_AFRICA;
-    size_t n_layers = (size_t)c->config->n_layers, widest = width_of(c->config, QK_TENSOR_Q);
-    bool failed = !(c->scratch = qk_arena_alloc(&c->arena, widest * sizeof(double)));
-    for (int t = 0; t < QK_N_TENSORS; t++) {
-        size_t n_bytes = n_layers * width_of(c->config, t) * sizeof(double);
-        failed |= !(c->maps[t] = qk_arena_alloc(&c->arena, n_bytes));
-        failed |= !(c->means[t] = qk_arena_alloc(&c->arena, n_bytes));
-    }
-    if (failed) return qk_out_of_memory(err, "calibration maps", n_layers * widest * sizeof(double));
-    qk_status status = qk_study_norms(model, documents, settings->post_rotation, compute, add_document, c, err);
-    for (int t = 0; !status && t < QK_N_TENSORS; t++) {
-        for (size_t i = 0; i < n_layers * width_of(c->config, t); i++) {
-            c->maps[t][i] /= (double)documents->n;
-            c->means[t][i] /= c->n_tokens;
-        }
-    }
-    return status;
 }
 
 /* ---- arms */
@@ -155,7 +90,7 @@ static qk_status refuse_empty(const qk_named_model *model, const qk_disrupt_sett
                    "%g or --criterion top-k", model->name, settings->lambda, tensors, peak, hint >= 1 ? hint : 1);
 }
 
-static qk_status add_massive(qk_disrupt_plan *plan, qk_arm *arm, const qk_named_model *model, const calibration *c,
+static qk_status add_massive(qk_disrupt_plan *plan, qk_arm *arm, const qk_named_model *model, const qk_calibration *c,
                              const qk_disrupt_settings *settings, size_t n_layer_flags, qk_error *err)
 {
     double lambda = settings->criterion == QK_CRITERION_TOP_K ? (double)settings->top_k : settings->lambda, peak = 0;
@@ -163,13 +98,14 @@ static qk_status add_massive(qk_disrupt_plan *plan, qk_arm *arm, const qk_named_
     for (int l = 0; l < config->n_layers; l++) {
         for (int t = 0; t < QK_N_TENSORS; t++) {
             if (!is_chosen(settings, n_layer_flags, l, t)) continue;
-            size_t width = width_of(config, t);
-            const double *map = c->maps[t] + (size_t)l * width, *mean = c->means[t] + (size_t)l * width;
+            size_t width = qk_width_of(config, t);
+            const double *map = qk_calibration_map(c, l, t), *mean = qk_calibration_mean(c, l, t);
             uint8_t *mask = qk_arena_alloc(&plan->arena, width);
             float *values = settings->mean ? qk_arena_alloc(&plan->arena, width * sizeof *values) : NULL;
             if (!mask || (settings->mean && !values)) return qk_out_of_memory(err, "a mask", width);
-            size_t n = qk_massive_mask(mask, map, heads_of(config, t), config->head_dim, settings->criterion, lambda);
-            peak = fmax(peak, peak_of(map, heads_of(config, t), config->head_dim, settings->criterion));
+            int heads = qk_heads_of(config, t);
+            size_t n = qk_massive_mask(mask, map, heads, config->head_dim, settings->criterion, lambda);
+            peak = fmax(peak, peak_of(map, heads, config->head_dim, settings->criterion));
             if (n == 0) continue;
             for (size_t i = 0; values && i < width; i++) values[i] = (float)mean[i];
             qk_edit edit = { .site = edit_sites[settings->post_rotation][t], .layer = l, .mask = mask, .values = values,
@@ -188,7 +124,7 @@ static void add_jin(qk_arm *arm, const qk_config *config, const qk_disrupt_setti
             if (!settings->tensor[t]) continue;
             qk_edit edit = { .site = edit_sites[1][t], .layer = l, .op = QK_OP_HEAD_MEAN,
                              .top_k = (int)settings->top_k };
-            add_edit(arm, &edit, (qk_qkv)t, (size_t)heads_of(config, t) * settings->top_k);
+            add_edit(arm, &edit, (qk_qkv)t, (size_t)qk_heads_of(config, t) * settings->top_k);
         }
     }
 }
@@ -217,9 +153,9 @@ qk_status qk_disrupt_add_control(qk_disrupt_plan *plan, const qk_arm *massive, c
     qk_status status = start_arm(arm, plan, massive->n_edits, err);
     for (size_t i = 0; !status && i < massive->n_edits; i++) {
         qk_edit edit = massive->edits[i];
-        int heads = heads_of(config, massive->tensors[i]);
-        uint8_t *mask = qk_arena_alloc(&plan->arena, width_of(config, massive->tensors[i]));
-        if (!mask) return qk_out_of_memory(err, "a mask", width_of(config, massive->tensors[i]));
+        int heads = qk_heads_of(config, massive->tensors[i]);
+        uint8_t *mask = qk_arena_alloc(&plan->arena, qk_width_of(config, massive->tensors[i]));
+        if (!mask) return qk_out_of_memory(err, "a mask", qk_width_of(config, massive->tensors[i]));
         if (edit.top_k) status = draw_in_heads(mask, heads, config->head_dim, (size_t)edit.top_k, &rng, err);
         else status = qk_control_mask(mask, edit.mask, heads, config->head_dim, settings->control, &rng, err);
         if (status) qk_prefix(err, status, "layer %d, %s", edit.layer, qk_tensor_letters[massive->tensors[i]]);
@@ -251,7 +187,7 @@ qk_status qk_disrupt_plan_model(qk_disrupt_plan *plan, const qk_named_model *mod
                                 qk_error *err)
 {
     const qk_config *config = &model->model->config;
-    calibration c = { 0 };
+    qk_calibration c = { 0 };
     qk_status status = check_settings(model, settings, err);
     if (status) return status;
     plan->arms = qk_arena_alloc(&plan->arena, (2 + settings->n_controls) * sizeof *plan->arms);
@@ -263,12 +199,13 @@ qk_status qk_disrupt_plan_model(qk_disrupt_plan *plan, const qk_named_model *mod
     if (!status && settings->preset == QK_PRESET_JIN) {
         add_jin(&plan->arms[1], config, settings);
     } else if (!status) {
-        status = calibrate(&c, model, calibration_set, settings, compute, err);
+        bool unnormalised = settings->preset == QK_PRESET_AFRICA;
+        status = qk_calibrate(&c, model, calibration_set, settings->post_rotation, unnormalised, compute, err);
         if (!status) status = add_massive(plan, &plan->arms[1], model, &c, settings, n_layer_flags, err);
     }
     for (size_t i = 0; !status && i < settings->n_controls; i++) {
         status = qk_disrupt_add_control(plan, &plan->arms[1], config, settings, settings->seed + i, err);
     }
-    qk_arena_free(&c.arena);
+    qk_calibration_free(&c);
     return status;
 }
