@@ -8,14 +8,18 @@
 typedef struct family {
     const char *model_type;
     int n_kv_heads, head_dim, sliding_window; /* 0 = as many as n_heads; d_model/n_heads; none */
-    bool qkv_bias, window_needs_switch, per_head_norm, is_drope;
+    double rope_theta;
+    bool tied, qkv_bias, window_needs_switch, per_head_norm;
 } family;
 
 static const family families[] = {
-    { "llama", 0, 0, 0, false, false, false, false },      { "mistral", 8, 0, 4096, false, false, false, false },
-    { "qwen2", 0, 0, 4096, true, true, false, false },     { "qwen3", 0, 128, 4096, false, true, true, false },
-    { "llama_drope", 0, 0, 0, false, false, false, true }, { "qwen2_drope", 0, 0, 4096, true, true, false, true },
+    { "llama", 0, 0, 0, 1e4, false, false, false, false },
+    { "mistral", 8, 0, 4096, 1e4, false, false, false, false },
+    { "qwen2", 0, 0, 4096, 1e4, false, true, true, false },
+    { "qwen3", 0, 128, 4096, 1e4, false, false, true, true },
+    { "smollm3", 4, 0, 0, 2e6, true, false, true, false },
 };
+#define DROPE_SUFFIX "_drope"
 
 /* attention_type of a DroPE folder: which projections are normed as a whole. */
 static const struct {
@@ -161,14 +165,14 @@ static const struct {
 
 /* `rope_scaling` is the older spelling (its kind under "type"), `rope_parameters` the newer; theta may lie in either
  * place. */
-static qk_status read_rope(qk_config *c, const json_t *config, qk_arena *arena, qk_error *err)
+static qk_status read_rope(qk_config *c, const json_t *config, const family *f, qk_arena *arena, qk_error *err)
 {
     const json_t *rope = get(config, "rope_parameters");
     if (!rope) rope = get(config, "rope_scaling");
     if (rope && !json_is_object(rope))
         return qk_fail(err, QK_E_FORMAT, "config.json: rope_scaling: expected an object");
     const json_t *home = get(rope, "rope_theta") ? rope : config;
-    qk_status status = read_number(&c->rope_theta, home, "rope_theta", 10000, err);
+    qk_status status = read_number(&c->rope_theta, home, "rope_theta", f->rope_theta, err);
     if (status) return status;
     double partial = 1;
     status = read_number(&partial, get(rope, "partial_rotary_factor") ? rope : config, "partial_rotary_factor", 1, err);
@@ -230,8 +234,8 @@ static qk_status read_drope(qk_config *c, const json_t *config, qk_error *err)
     for (size_t i = 0; name && i < sizeof drope_kinds / sizeof *drope_kinds; i++) {
         if (strcmp(name, drope_kinds[i].name) != 0) continue;
         snprintf(c->attention_type, sizeof c->attention_type, "%s", name);
-        c->q_norm = drope_kinds[i].q_norm ? QK_NORM_PROJECTION : QK_NORM_NONE;
-        c->k_norm = drope_kinds[i].k_norm ? QK_NORM_PROJECTION : QK_NORM_NONE;
+        if (drope_kinds[i].q_norm) c->q_norm = QK_NORM_PROJECTION;
+        if (drope_kinds[i].k_norm) c->k_norm = QK_NORM_PROJECTION;
         c->rope_kind = QK_ROPE_NONE;
         return read_number(&c->softmax_scale, config, "softmax_scale", c->softmax_scale, err);
     }
@@ -255,7 +259,7 @@ static qk_status read_shapes(qk_config *c, const json_t *config, const family *f
     if (!s) s = read_int(&c->n_vocab, config, "vocab_size", -1, 2, 1 << 24, err);
     if (!s) s = read_int(&c->n_context, config, "max_position_embeddings", 2048, 1, 1 << 30, err);
     if (!s) s = read_number(&c->rms_norm_eps, config, "rms_norm_eps", 1e-6, err);
-    if (!s) s = read_bool(&c->tied_embeddings, config, "tie_word_embeddings", false, err);
+    if (!s) s = read_bool(&c->tied_embeddings, config, "tie_word_embeddings", f->tied, err);
     bool attention_bias = false;
     if (!s) s = read_bool(&attention_bias, config, "attention_bias", false, err);
     if (!s) s = read_bool(&c->mlp_bias, config, "mlp_bias", false, err);
@@ -265,13 +269,13 @@ static qk_status read_shapes(qk_config *c, const json_t *config, const family *f
 }
 
 /* Keys whose presence changes the computation in a way that is not built. */
-static qk_status refuse_strangers(const json_t *config, qk_error *err)
+static qk_status refuse_strangers(const json_t *config, bool is_smollm3, qk_error *err)
 {
     static const char *const strangers[] = { "quantization_config",     "no_rope_layers",    "attn_logit_softcapping",
                                              "final_logit_softcapping", "logit_scale",       "attention_multiplier",
                                              "residual_multiplier",     "num_local_experts", "num_experts" };
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
-        if (get(config, strangers[i]))
+        if (get(config, strangers[i]) && !(is_smollm3 && strcmp(strangers[i], "no_rope_layers") == 0))
             return qk_fail(err, QK_E_UNSUPPORTED, "config.json: \"%s\" is not supported", strangers[i]);
     static const char *const switches[] = { "rope_interleaved", "use_mrope" };
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++)
@@ -285,25 +289,50 @@ static qk_status refuse_strangers(const json_t *config, qk_error *err)
     return QK_OK;
 }
 
+/* "llama", "llama_drope" and "qkscope_llama" are one family; *drope, *own: which spelling it is. */
+static const family *family_of(bool *drope, bool *own, const char *name)
+{
+    size_t prefix = strlen(QK_OWN_PREFIX);
+    *own = strncmp(name, QK_OWN_PREFIX, prefix) == 0;
+    if (*own) name += prefix;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        const family *f = &families[i];
+        size_t n = strlen(f->model_type);
+        if (strncmp(name, f->model_type, n) != 0) continue;
+        *drope = !*own && strcmp(name + n, DROPE_SUFFIX) == 0 && (strcmp(f->model_type, "llama") == 0 || f->qkv_bias);
+        if (name[n] == '\0' || *drope) return f;
+    }
+    return NULL;
+}
+
+static qk_status read_smollm3(qk_config *c, const json_t *config, qk_arena *arena, qk_error *err)
+{
+    if (c->sliding_window > 0)
+        return qk_fail(err, QK_E_UNSUPPORTED, "config.json: a sliding window in a smollm3 model is not supported");
+    return qk_read_rotated_layers(c, config, arena, err);
+}
+
 qk_status qk_config_from_json(qk_config *c, qk_arena *arena, const json_t *config, qk_error *err)
 {
-    const json_t *type = get(config, "model_type");
-    const char *name = json_string_value(type);
-    const family *f = NULL;
-    for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
-        if (strcmp(name, families[i].model_type) == 0) f = &families[i];
+    const char *name = json_string_value(get(config, "model_type"));
+    bool drope = false, own = false;
+    const family *f = name ? family_of(&drope, &own, name) : NULL;
     if (!f)
         return qk_fail(err, QK_E_UNSUPPORTED,
-                       "config.json: model_type \"%s\": expected llama, mistral, qwen2, qwen3, "
-                       "llama_drope or qwen2_drope",
+                       "config.json: model_type \"%s\": expected llama, mistral, qwen2, qwen3, smollm3, llama_drope or "
+                       "qwen2_drope",
                        name ? name : "(none)");
+    bool smollm3 = strcmp(f->model_type, "smollm3") == 0;
     snprintf(c->model_type, sizeof c->model_type, "%s", name);
     snprintf(c->attention_type, sizeof c->attention_type, "rope");
-    qk_status status = refuse_strangers(config, err);
+    qk_status status = refuse_strangers(config, smollm3, err);
     if (!status) status = read_shapes(c, config, f, err);
     if (!status) status = read_window(c, config, f, err);
     if (status) return status;
     c->softmax_scale = 1 / sqrt(c->head_dim);
     c->q_norm = c->k_norm = f->per_head_norm ? QK_NORM_PER_HEAD : QK_NORM_NONE;
-    return f->is_drope ? read_drope(c, config, err) : read_rope(c, config, arena, err);
+    if (drope || (own && get(config, "attention_type"))) status = read_drope(c, config, err);
+    else status = read_rope(c, config, f, arena, err);
+    if (!status && smollm3) status = read_smollm3(c, config, arena, err);
+    return !status && own ? qk_read_own_keys(c, config, arena, err) : status;
 }

@@ -42,6 +42,12 @@ qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *co
                               qk_error *err);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
+/* config_write.c: the config.json that makes transformers, where it can, and qkscope compute what `config` says.  Keys of
+ * `source` (another config.json, NULL: none) that do not contradict are kept.  QK_E_UNSUPPORTED: no form of config.json
+ * can say it. */
+qk_status qk_config_to_json(json_t **out, const qk_config *config, const json_t *source, qk_error *err);
+/* model_type and attention_type as that config.json has them; both stay where there is none. */
+void qk_config_name(qk_config *config);
 /* bind.c: names -> weights; the only place with tensor names.  Checks dtype and shape of each. */
 qk_status qk_bind_weights(qk_model *model, qk_error *err);
 /* Name, shape and layer of a weight. */
