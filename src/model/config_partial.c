@@ -48,8 +48,7 @@ qk_status qk_read_rotated_layers(qk_config *c, const json_t *config, qk_arena *a
     if (list && (!json_is_array(list) || json_array_size(list) < n_layers))
         return qk_fail(err, QK_E_FORMAT, "config.json: no_rope_layers: expected a list of %zu, found %zu", n_layers,
                        json_array_size(list));
-    if (every < 1)
-        return qk_fail(err, QK_E_FORMAT, "config.json: no_rope_layer_interval: expected a positive integer");
+    if (every < 1) return qk_fail(err, QK_E_FORMAT, "config.json: no_rope_layer_interval: expected a positive integer");
     float *amounts;
     qk_status status = new_amounts(&amounts, c, arena, err);
     if (status) return status;
@@ -79,8 +78,10 @@ bool qk_write_rotated_layers(json_t *config, const qk_config *c)
 
 /* ---- our own keys */
 
-static const struct { const char *name; bool q, k; } norms[] = { { "q", true, false }, { "k", false, true },
-                                                                 { "qk", true, true } };
+static const struct {
+    const char *name;
+    bool q, k;
+} norms[] = { { "q", true, false }, { "k", false, true }, { "qk", true, true } };
 
 static qk_status read_norm(qk_config *c, const json_t *config, qk_error *err)
 {

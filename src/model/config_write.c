@@ -116,15 +116,33 @@ static bool put_real(json_t *object, const char *key, double x) { return put(obj
 
 /* Keys that this file writes, or that would contradict what it writes. */
 static const char *const ours[] = {
-    "architectures",       "auto_map",           "model_type",
-    "attention_type",      "softmax_scale",      "no_rope_layers",
-    "no_rope_layer_interval", "qkscope_qk_norm", "qkscope_rope_amounts",
-    "vocab_size",          "hidden_size",        "intermediate_size",
-    "num_hidden_layers",   "num_attention_heads", "num_key_value_heads",
-    "head_dim",            "hidden_act",         "max_position_embeddings",
-    "rms_norm_eps",        "tie_word_embeddings", "attention_bias",
-    "mlp_bias",            "layer_types",        "partial_rotary_factor",
-    "rope_theta",          "rope_scaling",       "rope_parameters",
+    "architectures",
+    "auto_map",
+    "model_type",
+    "attention_type",
+    "softmax_scale",
+    "no_rope_layers",
+    "no_rope_layer_interval",
+    "qkscope_qk_norm",
+    "qkscope_rope_amounts",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "tie_word_embeddings",
+    "attention_bias",
+    "mlp_bias",
+    "layer_types",
+    "partial_rotary_factor",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
     "original_max_position_embeddings",
 };
 
@@ -206,15 +224,17 @@ static bool put_yarn(json_t *rope, const qk_config *c)
 
 static bool put_llama3(json_t *rope, const qk_config *c)
 {
-    return put_number(rope, "factor", c->rope_factor) &&
-           put_number(rope, "low_freq_factor", c->rope_low_freq_factor) &&
+    return put_number(rope, "factor", c->rope_factor) && put_number(rope, "low_freq_factor", c->rope_low_freq_factor) &&
            put_number(rope, "high_freq_factor", c->rope_high_freq_factor);
 }
 
 static bool put_factor(json_t *rope, const qk_config *c) { return put_number(rope, "factor", c->rope_factor); }
 static bool put_nothing(json_t *rope, const qk_config *c) { return rope != NULL && c != NULL; }
 
-static const struct { const char *name; bool (*put)(json_t *, const qk_config *); } scalings[] = {
+static const struct {
+    const char *name;
+    bool (*put)(json_t *, const qk_config *);
+} scalings[] = {
     [QK_ROPE_DEFAULT] = { "default", put_nothing }, [QK_ROPE_LINEAR] = { "linear", put_factor },
     [QK_ROPE_DYNAMIC] = { "dynamic", put_factor },  [QK_ROPE_YARN] = { "yarn", put_yarn },
     [QK_ROPE_LLAMA3] = { "llama3", put_llama3 },
@@ -239,8 +259,10 @@ static bool put_rope(json_t *out, const qk_config *c, form kind, const json_t *s
     }
     json_t *rope = json_object();
     bool ok = rope != NULL, scaled = by_pairs || c->rope_kind != QK_ROPE_DEFAULT;
-    if (ok && by_pairs) ok = put_longrope(rope, c, err);
-    else if (ok) ok = put_text(rope, "rope_type", scalings[c->rope_kind].name) && scalings[c->rope_kind].put(rope, c);
+    if (ok && by_pairs)
+        ok = put_longrope(rope, c, err);
+    else if (ok)
+        ok = put_text(rope, "rope_type", scalings[c->rope_kind].name) && scalings[c->rope_kind].put(rope, c);
     if (ok && (by_pairs || c->rope_kind == QK_ROPE_YARN || c->rope_kind == QK_ROPE_LLAMA3))
         ok = put_number(rope, "original_max_position_embeddings", c->rope_original_context);
     if (ok && by_pairs) /* transformers 4 looks for it here */
@@ -252,7 +274,10 @@ static bool put_rope(json_t *out, const qk_config *c, form kind, const json_t *s
 
 /* ---- names */
 
-static bool put_architecture(json_t *out, const char *name) { return put(out, "architectures", json_pack("[s]", name)); }
+static bool put_architecture(json_t *out, const char *name)
+{
+    return put(out, "architectures", json_pack("[s]", name));
+}
 
 /* The published classes by their home, so that no file of theirs need lie in the folder. */
 static bool put_drope(json_t *out, const qk_config *c, const family *f)
@@ -291,8 +316,9 @@ qk_status qk_config_to_json(json_t **out, const qk_config *config, const json_t 
 {
     const family *f = family_of(config);
     if (!f)
-        return qk_fail(err, QK_E_UNSUPPORTED,
-                       "config.json: no family (llama, mistral, qwen2, qwen3) has this model's biases, norms and window");
+        return qk_fail(
+            err, QK_E_UNSUPPORTED,
+            "config.json: no family (llama, mistral, qwen2, qwen3) has this model's biases, norms and window");
     qk_config named = *config;
     qk_config_name(&named);
     form kind = form_of(&f, config);
