@@ -30,6 +30,7 @@ typedef enum cli_option_id {
     OPTION_HOOKS, OPTION_TOLERANCE,
     OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_PRESET, OPTION_CAPTURED,
     OPTION_OP, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_TOP_K, OPTION_BOOTSTRAP,
+    OPTION_PART, OPTION_FROM, OPTION_CATEGORIES,
     N_OPTIONS
 } cli_option_id;
 
@@ -48,10 +49,10 @@ typedef struct cli_options {
     const char *output, *cache_dir, *split, *file, *decode, *layers;
     bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token;
     cli_list texts, calib, captured, hooks;
-    uint64_t context, threads, limit, stride, seeds, seed, top_k, bootstrap, max_mem;
+    uint64_t context, threads, limit, from, stride, seeds, seed, top_k, bootstrap, max_mem;
     double lambda, tolerance;
-    int precision, criterion, site, preset, protocol, op, control; /* the value of the chosen row */
-    int figures, tensors;                                           /* bit sets */
+    int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
+    int figures, tensors, categories;                                           /* bit sets */
 } cli_options;
 
 typedef struct cli_choice { const char *name; int value; } cli_choice; /* lists end with a NULL name */

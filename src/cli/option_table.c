@@ -1,6 +1,8 @@
 /* option_table.c - the table of options.  An option means the same in every verb; each verb lists which it takes. */
 #include "cli/option_table.h"
 
+#include "text/world.h"
+
 static const cli_choice precisions[] = {
     { "auto", QK_PRECISION_AUTO },
     { "f32", QK_PRECISION_F32 },
@@ -33,6 +35,20 @@ static const cli_choice tensors[] = {
     { "q", 1 << QK_TENSOR_Q },
     { "k", 1 << QK_TENSOR_K },
     { "v", 1 << QK_TENSOR_V },
+    { NULL, 0 },
+};
+
+static const cli_choice parts[] = {
+    { "train", QK_SPLIT_TRAIN }, { "validation", QK_SPLIT_VALIDATION }, { "test", QK_SPLIT_TEST }, { NULL, 0 },
+};
+static const cli_choice categories[] = {
+    { "fact", 1 << QK_QUESTION_FACT },
+    { "pass_key", 1 << QK_QUESTION_PASS_KEY },
+    { "key_value", 1 << QK_QUESTION_KEY_VALUE },
+    { "sum", 1 << QK_QUESTION_SUM },
+    { "order", 1 << QK_QUESTION_ORDER },
+    { "sentiment", 1 << QK_QUESTION_SENTIMENT },
+    { "counterfact", 1 << QK_QUESTION_COUNTERFACT },
     { NULL, 0 },
 };
 
@@ -118,9 +134,15 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SEEDS] = { "seeds", "N", 0, GROUP_QUESTION, MATTERS COUNT(seeds, 1, 10000),
                        .doc = "how many random controls (10)" },
     [OPTION_SEED] = { "seed", "N", 's', GROUP_QUESTION, MATTERS COUNT(seed, 0, 1e18),
-                      .doc = "seed of the first control (42)" },
+                      .doc = "seed of the first control, of a world's text (42)" },
     [OPTION_TOP_K] = { "top-k", "K", 0, GROUP_QUESTION, MATTERS COUNT(top_k, 1, 1 << 20),
                        .doc = "criterion top-k: dims a head (1)" },
     [OPTION_BOOTSTRAP] = { "bootstrap", "N", 0, GROUP_QUESTION, MATTERS COUNT(bootstrap, 100, 10000000),
                            .doc = "bootstrap draws (10000)" },
+    [OPTION_PART] = { "part", "P", 0, GROUP_QUESTION, MATTERS CHOICE(part, parts),
+                      .doc = "of the invented world: train, validation or test (train)" },
+    [OPTION_FROM] = { "from", "N", 0, GROUP_QUESTION, MATTERS COUNT(from, 0, 0),
+                      .doc = "number of the first one (0)" },
+    [OPTION_CATEGORIES] = { "categories", "LIST", 0, GROUP_QUESTION, MATTERS SET(categories, categories),
+                            .doc = "of questions: fact, pass_key, key_value, sum, order, sentiment, counterfact (all)" },
 };
