@@ -39,7 +39,8 @@ typedef struct qk_training_hook {
      * is resumed, with what `save` put there; NULL from the start.  Rows of steps beyond `step` that a listener kept
      * elsewhere did not happen. */
     qk_status (*start)(void *user, uint64_t step, const char *folder, qk_error *err);
-    /* Step `step` is about to be computed: a function of `step` alone may change config.rope_amounts. */
+    /* Step `step` is about to be computed: a function of `step` alone may change config.rope_amounts.  Called again for
+     * the last step where a resumed run has still to tell of it. */
     qk_status (*before_step)(void *user, uint64_t step, qk_error *err);
     /* The step is done, its weights are in place. */
     qk_status (*after_step)(void *user, const qk_step_row *row, qk_error *err);
