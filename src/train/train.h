@@ -124,10 +124,4 @@ qk_status qk_batches_next(qk_batch *out, qk_batches *batches, qk_error *err);
 json_t *qk_batches_state(const qk_batches *batches);
 qk_status qk_batches_restore(qk_batches *batches, const json_t *state, qk_error *err);
 
-/* ---- checkpoint.c: a Hugging Face folder */
-
-/* model.safetensors in `dtype` (F32 or BF16), config.json and the tokenizer files of parameters->source into `folder`,
- * which is made where it is not there.  Each file is written beside its place and renamed. */
-qk_status qk_checkpoint_write(const char *folder, const qk_parameters *parameters, qk_dtype dtype, qk_error *err);
-
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "train/checkpoint.h"
 #include "train/trainer_private.h"
 
 /* A folder that is being written or taken away begins with this; a whole one is called step-00001000. */
