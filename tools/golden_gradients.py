@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes gradients.safetensors beside golden models: the derivative of a loss by the weights, by transformers in float64.
+"""Writes gradients.safetensors beside golden models: derivatives of a loss by weights, by transformers in float64.
 
     python tools/golden_gradients.py            all of MODELS below
     python tools/golden_gradients.py mha yarn   these
@@ -7,8 +7,8 @@
 After tools/golden.py; development only.  The loss is the summed negative log-likelihood, in nats, of two or three short
 sequences: each attends to itself only, counts positions from 0, and its first token is not predicted.  The file holds
 `tokens` (I64, one sequence behind the other), `lengths` (I64), `loss` (F64) and gradients (F32) under the weights' own
-names: all of them, or, where a model differs from another one in rotation or norms only, those of the weights before the
-attention, the norms and the embeddings.
+names: all of them, or, where a model differs from another one in rotation or norms only, those of the weights before
+the attention, the norms and the embeddings.
 """
 
 import sys

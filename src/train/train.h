@@ -59,9 +59,10 @@ uint64_t qk_gradient_bytes(const qk_config *config, const qk_gradient_spec *spec
 /* Buffers for micro-batches under `parameters` (borrowed). */
 qk_status qk_gradient_new(qk_gradient **out, qk_parameters *parameters, const qk_gradient_spec *spec, qk_error *err);
 void qk_gradient_free(qk_gradient *gradient);
-/* Adds scale * d(sum of nll over predicted tokens)/d(parameters) to parameters->gradient; *nll is that sum, nats.  Each
- * sequence predicts its tokens from score_from on (1 = all but the first), attends to itself only and counts positions
- * from 0: several documents in one row are several sequences.  QK_E_NUMERIC names the first non-finite value. */
+/* Adds scale * d(sum of nll over predicted tokens)/d(parameters) to parameters->gradient, and that sum, nats, to *nll:
+ * micro-batches add up.  Each sequence predicts its tokens from score_from on (1 = all but the first), attends to itself
+ * only and counts positions from 0: several documents in one row are several sequences.  QK_E_NUMERIC names the first
+ * non-finite value. */
 qk_status qk_gradient_add(double *nll, qk_gradient *gradient, const qk_sequence *sequences, size_t n_sequences,
                           double scale, qk_error *err);
 
