@@ -178,6 +178,7 @@ static const variant variants[] = {
     { "dynamic", { 1, 1, 0, 0 }, { 1, 1, 0, 0 }, 1, QK_NORM_NONE, "qkscope_llama", "rope" },
     { "yarn", { 1, 1, 1, 1 }, { 0, 0, 0, 0 }, 1, QK_NORM_NONE, "qkscope_llama", "rope" },
     { "yarn", { 0, 1, 1, 1 }, { 0, 1, 1, 1 }, 1, QK_NORM_NONE, "llama", "rope" },
+    { "yarn", { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, 1.25, QK_NORM_NONE, "llama_drope", "nope" },
     { "longrope", { 0, 1, 1, 1 }, { 0, 1, 1, 1 }, 1, QK_NORM_NONE, "llama", "rope" },
     { "longrope", { 1, 1, 1, 1 }, { 0, 0, 0, 0 }, 1, QK_NORM_NONE, "qkscope_llama", "rope" },
     { "qwen2", { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, 1, QK_NORM_NONE, "qwen2_drope", "nope" },
@@ -208,7 +209,9 @@ static void check_variant(const variant *v)
     c.rope_amounts = amounts;
     c.softmax_scale *= v->scale;
     c.q_norm = v->q_norm;
-    qk_config_name(&c);
+    double factor = qk_rotation_of(&c) == QK_ROTATION_NONE ? c.rope_attention_factor : 1;
+    qk_config_settle(&c);
+    assert_near(c.softmax_scale, model->config.softmax_scale * v->scale * factor * factor, 1e-15);
     assert_string_equal(c.model_type, v->model_type);
     assert_string_equal(c.attention_type, v->attention_type);
     qk_config back = there_and_back(&c, qk_ckpt_config(model->ckpt), &arena, NULL);
@@ -221,8 +224,7 @@ static void check_variant(const variant *v)
             for (int m = 0; m < 4; m++)
                 assert_near((double)frequency(&back, l, m, n_tokens), (double)frequency(&c, l, m, n_tokens),
                             1e-7 * (double)frequency(&c, l, m, n_tokens) + 1e-29);
-    double factor = qk_rotation_of(&c) == QK_ROTATION_NONE ? 1 : c.rope_attention_factor;
-    assert_true(back.rope_attention_factor == factor);
+    assert_true(back.rope_attention_factor == c.rope_attention_factor);
     qk_config again = there_and_back(&back, NULL, &second, NULL); /* from here on nothing moves */
     same_config(&back, &again);
     qk_arena_free(&arena);

@@ -81,12 +81,27 @@ static form form_of(const family **f, const qk_config *c)
 static const char *attention_type_of(const qk_config *c)
 {
     bool q = c->q_norm == QK_NORM_PROJECTION, k = c->k_norm == QK_NORM_PROJECTION;
-    if (qk_rotation_of(c) != QK_ROTATION_NONE) return "rope";
+    if (c->rope_kind != QK_ROPE_NONE) return "rope";
     return q ? k ? "qk_norm_nope" : "q_norm_nope" : k ? "k_norm_nope" : "nope";
 }
 
-void qk_config_name(qk_config *c)
+static void forget_rotation(qk_config *c)
 {
+    double f = c->rope_attention_factor;
+    if (c->rope_kind != QK_ROPE_NONE) c->softmax_scale *= f * f;
+    c->rope_kind = QK_ROPE_NONE;
+    c->rope_theta = c->rope_original_context = c->rope_beta_fast = c->rope_beta_slow = 0;
+    c->rope_low_freq_factor = c->rope_high_freq_factor = 0;
+    c->rope_factor = c->rope_attention_factor = 1;
+    c->rope_yarn_truncate = true;
+    c->rope_factors_short = c->rope_factors_long = NULL;
+}
+
+void qk_config_settle(qk_config *c)
+{
+    qk_rotation_left left = qk_rotation_of(c);
+    if (left == QK_ROTATION_NONE) forget_rotation(c);
+    if (left == QK_ROTATION_NONE || left == QK_ROTATION_WHOLE) c->rope_amounts = NULL;
     const family *f = family_of(c);
     if (!f) return;
     switch (form_of(&f, c)) {
@@ -250,13 +265,11 @@ static double theta_of(const json_t *source)
 }
 
 /* Both spellings: "rope_theta" with "rope_scaling" (transformers 4), "rope_parameters" (5). */
-static bool put_rope(json_t *out, const qk_config *c, form kind, const json_t *source, qk_error *err)
+static bool put_rope(json_t *out, const qk_config *c, form kind, double theta, qk_error *err)
 {
     bool by_pairs = kind == FORM_PAIRS || c->rope_kind == QK_ROPE_LONGROPE || c->rope_kind == QK_ROPE_FACTORS;
-    if (qk_rotation_of(c) == QK_ROTATION_NONE) { /* the published classes make a table of angles and ignore it */
-        double theta = c->rope_theta > 0 ? c->rope_theta : theta_of(source);
+    if (c->rope_kind == QK_ROPE_NONE) /* the published classes make a table of angles and ignore it */
         return (theta == 0 || put_real(out, "rope_theta", theta)) && put(out, "rope_scaling", json_null());
-    }
     json_t *rope = json_object();
     bool ok = rope != NULL, scaled = by_pairs || c->rope_kind != QK_ROPE_DEFAULT;
     if (ok && by_pairs)
@@ -268,7 +281,7 @@ static bool put_rope(json_t *out, const qk_config *c, form kind, const json_t *s
     if (ok && by_pairs) /* transformers 4 looks for it here */
         ok = put_number(out, "original_max_position_embeddings", c->rope_original_context);
     ok = ok && put(out, "rope_scaling", scaled ? json_copy(rope) : json_null());
-    ok = ok && put_real(rope, "rope_theta", c->rope_theta) && put_real(out, "rope_theta", c->rope_theta);
+    ok = ok && put_real(rope, "rope_theta", theta) && put_real(out, "rope_theta", theta);
     return put(out, "rope_parameters", rope) && ok;
 }
 
@@ -302,8 +315,7 @@ static bool put_smollm3(json_t *out, const qk_config *c)
 
 static bool put_form(json_t *out, const qk_config *c, const family *f, form kind)
 {
-    bool none = qk_rotation_of(c) == QK_ROTATION_NONE;
-    if (none && !put_text(out, "attention_type", attention_type_of(c))) return false;
+    if (c->rope_kind == QK_ROPE_NONE && !put_text(out, "attention_type", attention_type_of(c))) return false;
     switch (kind) {
     case FORM_DROPE: return put_drope(out, c, f);
     case FORM_LAYERS: return put_smollm3(out, c);
@@ -314,20 +326,21 @@ static bool put_form(json_t *out, const qk_config *c, const family *f, form kind
 
 qk_status qk_config_to_json(json_t **out, const qk_config *config, const json_t *source, qk_error *err)
 {
-    const family *f = family_of(config);
+    qk_config c = *config;
+    qk_config_settle(&c);
+    const family *f = family_of(&c);
     if (!f)
         return qk_fail(
             err, QK_E_UNSUPPORTED,
             "config.json: no family (llama, mistral, qwen2, qwen3) has this model's biases, norms and window");
-    qk_config named = *config;
-    qk_config_name(&named);
-    form kind = form_of(&f, config);
+    form kind = form_of(&f, &c);
+    double theta = config->rope_theta > 0 ? config->rope_theta : theta_of(source);
     json_t *made = source ? json_deep_copy(source) : json_object();
     bool ok = made != NULL;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) json_object_del(made, ours[i]);
-    ok = ok && put_text(made, "model_type", named.model_type) && put_shapes(made, config);
-    ok = ok && put_biases(made, config, f) && put_window(made, config, f);
-    ok = ok && put_rope(made, config, kind, source, err) && put_form(made, config, f, kind);
+    ok = ok && put_text(made, "model_type", c.model_type) && put_shapes(made, &c);
+    ok = ok && put_biases(made, &c, f) && put_window(made, &c, f);
+    ok = ok && put_rope(made, &c, kind, theta, err) && put_form(made, &c, f, kind);
     if (!ok) {
         json_decref(made);
         return qk_out_of_memory(err, "config.json", 0);

@@ -46,8 +46,10 @@ qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, q
  * `source` (another config.json, NULL: none) that do not contradict are kept.  QK_E_UNSUPPORTED: no form of config.json
  * can say it. */
 qk_status qk_config_to_json(json_t **out, const qk_config *config, const json_t *source, qk_error *err);
-/* model_type and attention_type as that config.json has them; both stay where there is none. */
-void qk_config_name(qk_config *config);
+/* The same model in the words of that config.json: where all amounts are 0 there is no rotation (what multiplied cos and
+ * sin goes into softmax_scale), where all are 1 no amounts; model_type and attention_type follow, or stay where there is
+ * no form. */
+void qk_config_settle(qk_config *config);
 /* bind.c: names -> weights; the only place with tensor names.  Checks dtype and shape of each. */
 qk_status qk_bind_weights(qk_model *model, qk_error *err);
 /* Name, shape and layer of a weight. */
