@@ -17,7 +17,7 @@ static void what_is_missing_is_named(void **state)
 {
     (void)state;
     static const struct { const char *study, *path, *part; } cases[] = {
-        { "massive", "study", "study: expected \"massive\" or \"disrupt\", found nothing" },
+        { "massive", "study", "study: expected \"massive\", \"disrupt\" or \"tasks\", found nothing" },
         { "massive", "schema", "schema: expected 1, found nothing" },
         { "massive", "counts", "counts: expected an array, found nothing" },
         { "massive", "counts.17.layer", "counts[17].layer: expected a layer of the model, found nothing" },
@@ -51,7 +51,7 @@ static void what_is_wrong_is_named(void **state)
     (void)state;
     const struct { const char *study, *path; json_t *value; qk_status status; const char *part;
     } cases[] = {
-        { "massive", "study", json_string("tasks"), QK_E_UNSUPPORTED, "found \"tasks\"" },
+        { "massive", "study", json_string("dreams"), QK_E_UNSUPPORTED, "found \"dreams\"" },
         { "massive", "schema", json_integer(2), QK_E_UNSUPPORTED, "schema: expected 1, found 2" },
         { "massive", "counts.0.model", json_integer(2), QK_E_FORMAT,
           "counts[0].model: expected the index of a model, found 2" },

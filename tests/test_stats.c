@@ -318,6 +318,85 @@ static void dishonest_tests_are_refused(void **state)
     check_refused(qk_test_sign_flip(many, NULL, 64, 0, 0)); /* not exact, and no draws */
 }
 
+/* Newcombe 1998 (Statistics in Medicine 17:857), table I, to all his digits; scipy to all of a double. */
+static void wilson_matches_newcombe_and_scipy(void **state)
+{
+    (void)state;
+    static const struct { size_t k, n; double low, high, scipy_low, scipy_high; } rows[] = {
+        { 81, 263, 0.2553, 0.3662, 0.2552885198782742, 0.36620957698280004 },
+        { 15, 148, 0.0624, 0.1605, 0.06238639953073629, 0.16048724172330803 },
+        { 0, 20, 0.0000, 0.1611, 0, 0.16112515805281935 },
+        { 1, 29, 0.0061, 0.1718, 0.006113214292762667, 0.17175521879320282 },
+        { 29, 29, 0.8830, 1, 0.8830302015002592, 1 },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        qk_interval w = qk_wilson(rows[i].k, rows[i].n);
+        assert_null(w.refused);
+        assert_near(w.estimate, (double)rows[i].k / (double)rows[i].n, 0);
+        assert_near(w.low, rows[i].low, 5.1e-5);
+        assert_near(w.high, rows[i].high, 5.1e-5);
+        assert_near(w.low, rows[i].scipy_low, 1e-14);
+        assert_near(w.high, rows[i].scipy_high, 1e-14);
+    }
+    assert_non_null(qk_wilson(0, 0).refused);
+    assert_non_null(qk_wilson(2, 1).refused);
+    assert_true(isnan(qk_wilson(0, 0).low) && isnan(qk_wilson(2, 1).estimate));
+}
+
+/* p as exact fractions give it (Python's integers), the ratings of Agresti (Categorical Data Analysis, 10.1.1). */
+static void mcnemar_matches_exact_fractions(void **state)
+{
+    (void)state;
+    static const struct { size_t x, y; double log10_p; } rows[] = {
+        { 86, 150, -4.4299317582063957 }, { 150, 86, -4.4299317582063957 }, { 5, 5, 0 }, { 0, 1, 0 },
+        { 0, 6, -1.505149978319906 }, { 40, 3, -8.5198001984438721 }, { 1000, 1300, -9.3678050845115218 },
+        { 100, 4000, -1031.1312054423836 },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        qk_test t = qk_test_mcnemar(5000, rows[i].x, rows[i].y);
+        assert_null(t.refused);
+        assert_near(t.log10_p, rows[i].log10_p, 1e-12 * fabs(rows[i].log10_p));
+        assert_near(t.estimate, ((double)rows[i].x - (double)rows[i].y) / 5000, 0);
+    }
+    qk_test ratings = qk_test_mcnemar(1600, 86, 150);
+    assert_near(ratings.estimate, -0.04, 1e-15);
+    assert_near(ratings.ci_low, -0.059, 5e-4);
+    assert_near(ratings.ci_high, -0.021, 5e-4);
+    qk_test same = qk_test_mcnemar(10, 0, 0);
+    assert_non_null(same.refused);
+    assert_true(isnan(same.log10_p) && same.estimate == 0 && same.ci_low < 0 && same.ci_high > 0);
+    assert_true(isnan(qk_test_mcnemar(0, 0, 0).estimate));
+    assert_true(isnan(qk_test_mcnemar(3, 2, 2).estimate));
+}
+
+/* The interval of a paired difference holds the true one about as often as it says, also for few questions. */
+static void the_paired_interval_covers(void **state)
+{
+    (void)state;
+    static const struct { size_t n; double only_x, only_y; } truths[] = {
+        { 25, 0.1, 0.1 }, { 25, 0.3, 0.05 }, { 200, 0.06, 0.02 }, { 200, 0.25, 0.2 },
+    };
+    enum { DRAWS = 4000 };
+    qk_rng rng;
+    qk_rng_seed(&rng, 5);
+    for (size_t i = 0; i < COUNT(truths); i++) {
+        size_t n_held = 0;
+        for (int draw = 0; draw < DRAWS; draw++) {
+            size_t x = 0, y = 0;
+            for (size_t q = 0; q < truths[i].n; q++) {
+                double u = qk_rng_uniform(&rng);
+                x += u < truths[i].only_x;
+                y += u >= truths[i].only_x && u < truths[i].only_x + truths[i].only_y;
+            }
+            qk_test t = qk_test_mcnemar(truths[i].n, x, y);
+            double truth = truths[i].only_x - truths[i].only_y;
+            n_held += t.ci_low <= truth && truth <= t.ci_high;
+        }
+        if (n_held < 0.935 * DRAWS || n_held > 0.985 * DRAWS)
+            fail_msg("truth %zu is held %zu times of %d", i, n_held, DRAWS);
+    }
+}
+
 static void corrections_match_scipy(void **state)
 {
     (void)state;
@@ -415,7 +494,8 @@ int main(void)
         cmocka_unit_test(permutations_match_brute_force), cmocka_unit_test(large_permutations_agree),
         cmocka_unit_test(dishonest_tests_are_refused), cmocka_unit_test(corrections_match_scipy),
         cmocka_unit_test(bootstrap_matches_its_formula), cmocka_unit_test(bootstrap_of_bad_samples),
-        cmocka_unit_test(bootstrap_covers),
+        cmocka_unit_test(wilson_matches_newcombe_and_scipy), cmocka_unit_test(mcnemar_matches_exact_fractions),
+        cmocka_unit_test(the_paired_interval_covers), cmocka_unit_test(bootstrap_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ typedef enum cli_option_id {
     OPTION_FILE, OPTION_DECODE,
     OPTION_PROTOCOL, OPTION_STRIDE, OPTION_PER_TOKEN,
     OPTION_HOOKS, OPTION_TOLERANCE,
+    OPTION_QUESTIONS, OPTION_WORLD, OPTION_CUT_LEFT,
     OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_PRESET, OPTION_CAPTURED,
     OPTION_OP, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_TOP_K, OPTION_BOOTSTRAP,
     OPTION_PART, OPTION_FROM, OPTION_CATEGORIES,
@@ -47,9 +48,9 @@ typedef struct cli_list { const char **items; size_t n; } cli_list; /* borrows a
 typedef struct cli_options {
     bool given[N_OPTIONS];
     const char *output, *cache_dir, *split, *file, *decode, *layers;
-    bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token;
-    cli_list texts, calib, captured, hooks;
-    uint64_t context, threads, limit, from, stride, seeds, seed, top_k, bootstrap, max_mem;
+    bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left;
+    cli_list texts, calib, captured, hooks, questions;
+    uint64_t context, threads, limit, from, world, stride, seeds, seed, top_k, bootstrap, max_mem;
     double lambda, tolerance;
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
     int figures, tensors, categories;                                           /* bit sets */
@@ -164,6 +165,8 @@ qk_compute cli_compute(cli_command *command, const cli_models *models, size_t us
 qk_status cli_plan(qk_plan *plan, const qk_model *model, const qk_sequence *sequences, size_t n_sequences,
                    size_t n_conditions, bool scored, const qk_compute *compute, qk_error *err);
 json_t *cli_plan_json(const qk_plan *plan); /* tokens, sweeps, weight_bytes, ..., flops */
+/* {"plan": [a row of cli_plan_json with name, documents, conditions for each model]}, as a table or as JSON. */
+qk_status cli_show_plan(cli_command *command, const json_t *plan, qk_error *err);
 /* --dry-run: print what one pass a model over the documents under `n_conditions` takes; QK_E_BUDGET over --max-mem.
  * Without `scored` no logits are made. */
 qk_status cli_print_plan(cli_command *command, const cli_models *models, qk_documents *documents, size_t n_conditions,

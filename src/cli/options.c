@@ -10,6 +10,7 @@ static const cli_options defaults = {
     .tolerance = 2e-5,
     .seeds = 10,
     .seed = 42,
+    .world = 42,
     .top_k = 1,
     .bootstrap = 10000,
     .tensors = 1 << QK_TENSOR_Q | 1 << QK_TENSOR_K,

@@ -96,6 +96,15 @@ static qk_status print_rows(const json_t *rows, qk_error *err)
     return cli_table_print(&table, stdout, err);
 }
 
+qk_status cli_show_plan(cli_command *command, const json_t *plan, qk_error *err)
+{
+    cli_progress_clear(&command->progress);
+    qk_status status =
+        command->options.json ? cli_print_json(plan, err) : print_rows(json_object_get(plan, "plan"), err);
+    if (!status) cli_say(command, "dry run: no work was done");
+    return status;
+}
+
 qk_status cli_print_plan(cli_command *command, const cli_models *models, qk_documents *documents, size_t n_conditions,
                          bool scored, const qk_compute *compute, qk_error *err)
 {
@@ -110,9 +119,7 @@ qk_status cli_print_plan(cli_command *command, const cli_models *models, qk_docu
                                               (json_int_t)documents->n, "conditions", (json_int_t)n_conditions));
         if (json_array_append_new(rows, row)) status = qk_out_of_memory(err, "plan", sizeof plan);
     }
-    cli_progress_clear(&command->progress);
-    if (!status) status = command->options.json ? cli_print_json(plan_of_all, err) : print_rows(rows, err);
-    if (!status) cli_say(command, "dry run: no work was done");
+    if (!status) status = cli_show_plan(command, plan_of_all, err);
     json_decref(plan_of_all);
     return status;
 }

@@ -45,6 +45,17 @@ static const csv_table disrupt_tables[] = {
     { NULL, NULL, NULL, NULL },
 };
 
+static const csv_table tasks_tables[] = {
+    { "accuracy.csv", "categories", NULL,
+      "model model_name kind category questions right accuracy ci95:pair chance most_common nll nll_per_token" },
+    { "kinds.csv", "kinds", NULL,
+      "model model_name kind categories macro questions right accuracy ci95:pair chance most_common nll" },
+    { "tests.csv", "tests", NULL,
+      "models comparison name n both only_first only_second neither estimate ci95:pair p log10_p log10_p_holm "
+      "refused" },
+    { NULL, NULL, NULL, NULL },
+};
+
 static void put_text(FILE *stream, const char *text)
 {
     if (!text[strcspn(text, ",\"\r\n")]) {
@@ -286,12 +297,13 @@ static qk_status write_table(const qk_results *results, const char *file, const 
 
 qk_status qk_csv_write(const qk_results *results, qk_error *err)
 {
-    static const csv_table *const tables[QK_N_STUDIES] = { massive_tables, disrupt_tables };
+    static const csv_table *const tables[QK_N_STUDIES] = { massive_tables, disrupt_tables, tasks_tables };
     qk_status status = QK_OK;
     for (const csv_table *t = tables[results->study]; !status && t->file; t++)
         status = write_table(results, t->file, t, err);
     if (status) return status;
     if (results->study == QK_STUDY_DISRUPT) return write_table(results, "delta-nll-documents.csv", NULL, err);
+    if (results->study != QK_STUDY_MASSIVE) return QK_OK;
     status = write_table(results, "pair-norms.csv", NULL, err);
     if (!status && results->arrays) status = write_table(results, "norm-map.csv", NULL, err);
     return status;

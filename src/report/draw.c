@@ -44,6 +44,7 @@ qk_status qk_draw_results(qk_drawing *drawing, const qk_results *results, qk_err
         [QK_STUDY_MASSIVE] = { qk_draw_massive_totals, qk_draw_massive_layers, qk_draw_sweep, qk_draw_norm_maps,
                                qk_draw_pair_norms },
         [QK_STUDY_DISRUPT] = { qk_draw_delta, qk_draw_perplexity, qk_draw_delta_documents },
+        [QK_STUDY_TASKS] = { qk_draw_accuracy },
     };
     qk_status status = QK_OK;
     for (const draw *d = studies[results->study]; !status && *d; d++) status = (*d)(drawing, results, err);

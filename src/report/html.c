@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const qk_study_page *const pages[QK_N_STUDIES] = { &qk_massive_page, &qk_disrupt_page };
+static const qk_study_page *const pages[QK_N_STUDIES] = { &qk_massive_page, &qk_disrupt_page, &qk_tasks_page };
 static const qk_study_page *page_of(const qk_part *part) { return pages[part->results->study]; }
 
 /* A link below the part's folder. */
@@ -79,6 +79,12 @@ static void put_what_was_run(FILE *stream, const qk_results *results)
         n_repetitive += json_is_true(json_object_get(document, "repetitive"));
     }
     qk_html_table(stream, results, "Models", json_object_get(results->root, "models"), NULL, models);
+    if (results->n_documents == 0) { /* a study of questions has none */
+        fputs("<details><summary>Settings</summary>\n", stream);
+        put_settings(stream, results);
+        fputs("</details>\n", stream);
+        return;
+    }
     qk_html(stream, "<p>%zu document%s, %g tokens", results->n_documents, results->n_documents == 1 ? "" : "s",
             n_tokens);
     if (n_repetitive)

@@ -7,7 +7,7 @@
 
 const char *const qk_result_tensors[3] = { "q", "k", "v" };
 const char *const qk_result_tensor_words[3] = { "query", "key", "value" };
-static const char *const study_names[QK_N_STUDIES] = { "massive", "disrupt" };
+static const char *const study_names[QK_N_STUDIES] = { "massive", "disrupt", "tasks" };
 static const char *const kind_names[QK_N_KINDS] = { "baseline", "massive", "random" };
 
 enum { MAX_LAYERS = 4096, MAX_HEADS = 4096, MAX_HEAD_DIM = 8192, MAX_ROWS = 4096 };
@@ -15,8 +15,8 @@ enum { MAX_LAYERS = 4096, MAX_HEADS = 4096, MAX_HEAD_DIM = 8192, MAX_ROWS = 4096
 /* ---- the schema */
 
 typedef enum field_type {
-    TEXT, TEXT_OR_NULL, COUNT, NUMBER, NUMBER_OR_NULL, ANY, OBJECT, ARRAY, PAIR_OR_NULL, MODEL, DOCUMENT, LAYER, TENSOR,
-    KIND, N_TYPES
+    TEXT, TEXT_OR_NULL, COUNT, NUMBER, NUMBER_OR_NULL, ANY, OBJECT, ARRAY, PAIR_OR_NULL, MODEL, MODELS, DOCUMENT, LAYER,
+    TENSOR, KIND, N_TYPES
 } field_type;
 
 typedef struct field { const char *name; field_type type; } field;
@@ -32,6 +32,7 @@ static const char *const expected_words[N_TYPES] = {
     [ARRAY] = "an array",
     [PAIR_OR_NULL] = "[low, high] or null",
     [MODEL] = "the index of a model",
+    [MODELS] = "the indices of two models",
     [DOCUMENT] = "the index of a document",
     [LAYER] = "a layer of the model",
     [TENSOR] = "\"q\", \"k\" or \"v\"",
@@ -121,6 +122,27 @@ static const field test_fields[] = {
     { "refused", TEXT_OR_NULL }, { "log10_p_holm", NUMBER_OR_NULL }, END
 };
 
+static const field tasks_settings[] = {
+    { "source", TEXT }, { "part", TEXT_OR_NULL }, { "limit", NUMBER_OR_NULL }, { "context", COUNT },
+    { "cut_left", ANY }, END
+};
+static const field category_fields[] = {
+    { "model", MODEL }, { "category", TEXT }, { "kind", TEXT }, { "questions", COUNT }, { "right", COUNT },
+    { "accuracy", NUMBER_OR_NULL }, { "ci95", PAIR_OR_NULL }, { "chance", NUMBER_OR_NULL },
+    { "most_common", NUMBER_OR_NULL }, { "nll", NUMBER_OR_NULL }, END
+};
+static const field kind_fields[] = {
+    { "model", MODEL }, { "kind", TEXT }, { "categories", COUNT }, { "macro", NUMBER_OR_NULL },
+    { "questions", COUNT }, { "right", COUNT }, { "accuracy", NUMBER_OR_NULL }, { "ci95", PAIR_OR_NULL },
+    { "most_common", NUMBER_OR_NULL }, { "nll", NUMBER_OR_NULL }, END
+};
+static const field mcnemar_fields[] = {
+    { "models", MODELS }, { "comparison", TEXT }, { "name", TEXT }, { "n", COUNT }, { "both", COUNT },
+    { "only_first", COUNT }, { "only_second", COUNT }, { "neither", COUNT }, { "estimate", NUMBER_OR_NULL },
+    { "log10_p", NUMBER_OR_NULL }, { "p", TEXT_OR_NULL }, { "ci95", PAIR_OR_NULL }, { "refused", TEXT_OR_NULL },
+    { "log10_p_holm", NUMBER_OR_NULL }, END
+};
+
 /* An array of rows; `inner` is an array (or an object) inside each row with rows of its own. */
 typedef struct table {
     const char *name;
@@ -147,8 +169,14 @@ static const table disrupt_tables[] = {
     { "tests", test_fields, NULL, NULL, MAX_ROWS },
     { NULL, NULL, NULL, NULL, 0 },
 };
-static const table *const study_tables[QK_N_STUDIES] = { massive_tables, disrupt_tables };
-static const field *const study_settings[QK_N_STUDIES] = { massive_settings, disrupt_settings };
+static const table tasks_tables[] = {
+    { "categories", category_fields, NULL, NULL, MAX_ROWS },
+    { "kinds", kind_fields, NULL, NULL, MAX_ROWS },
+    { "tests", mcnemar_fields, NULL, NULL, MAX_ROWS },
+    { NULL, NULL, NULL, NULL, 0 },
+};
+static const table *const study_tables[QK_N_STUDIES] = { massive_tables, disrupt_tables, tasks_tables };
+static const field *const study_settings[QK_N_STUDIES] = { massive_settings, disrupt_settings, tasks_settings };
 
 /* ---- checking */
 
@@ -173,6 +201,12 @@ static bool is_pair(const json_t *value)
             is_number_or_null(json_array_get(value, 1)));
 }
 
+static bool is_model_pair(const json_t *value, size_t n_models)
+{
+    return json_array_size(value) == 2 && is_index(json_array_get(value, 0), n_models) &&
+           is_index(json_array_get(value, 1), n_models);
+}
+
 static bool fits(const qk_results *results, const json_t *value, field_type type, size_t model)
 {
     size_t n_layers = model < results->n_models ? results->models[model].n_layers : 0;
@@ -186,6 +220,7 @@ static bool fits(const qk_results *results, const json_t *value, field_type type
     case ARRAY: return json_is_array(value);
     case PAIR_OR_NULL: return is_pair(value);
     case MODEL: return is_index(value, results->n_models);
+    case MODELS: return is_model_pair(value, results->n_models);
     case DOCUMENT: return is_index(value, results->n_documents);
     case LAYER: return is_index(value, n_layers);
     case TENSOR: return is_one_of(value, qk_result_tensors, 3);
@@ -343,8 +378,8 @@ static qk_status check_results(qk_results *results, qk_error *err)
     const json_t *study = json_object_get(results->root, "study"), *schema = json_object_get(results->root, "schema");
     if (!is_one_of(study, study_names, QK_N_STUDIES))
         return qk_fail(err, json_is_string(study) ? QK_E_UNSUPPORTED : QK_E_FORMAT,
-                       "%s/results.json: study: expected \"massive\" or \"disrupt\", found %s", results->folder,
-                       describe(found, study));
+                       "%s/results.json: study: expected \"massive\", \"disrupt\" or \"tasks\", found %s",
+                       results->folder, describe(found, study));
     if (!json_is_integer(schema) || json_integer_value(schema) != 1)
         return qk_fail(err, QK_E_UNSUPPORTED, "%s/results.json: schema: expected 1, found %s", results->folder,
                        describe(found, schema));

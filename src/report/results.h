@@ -9,7 +9,7 @@
 
 enum { QK_REPORT_MODELS = 8 /* as many as there are colours that everybody can tell apart */ };
 
-typedef enum qk_study_kind { QK_STUDY_MASSIVE, QK_STUDY_DISRUPT, QK_N_STUDIES } qk_study_kind;
+typedef enum qk_study_kind { QK_STUDY_MASSIVE, QK_STUDY_DISRUPT, QK_STUDY_TASKS, QK_N_STUDIES } qk_study_kind;
 typedef enum qk_condition_kind { QK_KIND_BASELINE, QK_KIND_MASSIVE, QK_KIND_RANDOM, QK_N_KINDS } qk_condition_kind;
 
 typedef struct qk_result_model {

@@ -81,6 +81,16 @@ qk_interval qk_bootstrap_ratio(const double *num, const double *den, size_t n, s
 qk_interval qk_bootstrap_difference(const double *num1, const double *num2, const double *den, size_t n, size_t n_draws,
                                     uint64_t seed);
 
+/* ---- shares of right answers; the unit is a question */
+
+/* Share of n_right in n with its 95 % Wilson score interval; refused for n = 0. */
+qk_interval qk_wilson(size_t n_right, size_t n);
+/* Two models on the same n questions: of those that one of them alone gets right, how many are x's and how many y's.
+ * Exact two-sided McNemar test; `estimate` is x's share minus y's, ci its 95 % interval (Agresti and Min 2005),
+ * `statistic` the smaller of the two counts.  Refused (with the estimate and its interval) where no question tells
+ * them apart. */
+qk_test qk_test_mcnemar(size_t n, size_t only_x, size_t only_y);
+
 /* Smallest paired mean difference that a two-sided 5 % test would find with 80 % power, given sd of differences, n. */
 double qk_minimal_detectable_effect(double sd, size_t n);
 

@@ -10,6 +10,7 @@
 #include "measure/measure.h"
 #include "model/model.h"
 #include "report/report.h"
+#include "text/quiz.h"
 #include "text/text.h"
 
 /* How every study computes. */
@@ -83,6 +84,16 @@ typedef struct qk_disrupt_settings {
 qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *calibration,
                            qk_documents *evaluation, const qk_disrupt_settings *settings, const qk_compute *compute,
                            qk_run *run, qk_error *err);
+
+/* ---- tasks: questions with known answers */
+
+typedef struct qk_tasks_settings {
+    bool cut_left;               /* --cut-left: a prompt longer than the context loses its start; else it is refused */
+} qk_tasks_settings;
+/* Every question by teacher forcing (docs/METHODS.md, "Questions").  With a run, samples.jsonl has a line for each model
+ * and question. */
+qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t n_models, const qk_quiz *quiz,
+                         const qk_tasks_settings *settings, const qk_compute *compute, qk_run *run, qk_error *err);
 
 /* ---- capture and verify */
 

@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,48 +32,6 @@ static reader *reader_of(const char *path)
     return NULL;
 }
 
-static const char *name_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Line of byte `offset`, from 1; only counted when a message or a place needs it. */
-static size_t line_of(const qk_map *file, size_t offset)
-{
-    size_t line = 1;
-    const uint8_t *p = file->data, *end = file->data + offset;
-    while ((p = memchr(p, '\n', (size_t)(end - p)))) {
-        line++;
-        p++;
-    }
-    return line;
-}
-
-/* Where the text begins: behind a byte order mark, which belongs to the file and not to the text. */
-static size_t text_start(const qk_map *file)
-{
-    return file->size >= 3 && memcmp(file->data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-}
-
-/* UTF-8 without NUL: a document is a C string too. */
-static qk_status check_bytes(const char *path, const qk_map *file, size_t from, size_t n_bytes, qk_error *err)
-{
-    const char *text = (const char *)file->data + from;
-    size_t valid = qk_utf8_valid(text, n_bytes);
-    if (valid < n_bytes)
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected UTF-8, found byte 0x%02x at offset %zu%s", path,
-                       line_of(file, from + valid), file->data[from + valid], from + valid,
-                       from + valid == 0 && file->data[0] >= 0xFE ? " (a UTF-16 byte order mark)" : "");
-    const char *nul = memchr(text, '\0', n_bytes);
-    if (nul) {
-        size_t offset = from + (size_t)(nul - text);
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected text, found a NUL byte at offset %zu", path,
-                       line_of(file, offset), offset);
-    }
-    return QK_OK;
-}
-
 /* ---- .txt */
 
 static qk_status add_numbered(document_loader *loader, qk_document_source source, const char *path, size_t number,
@@ -83,7 +40,7 @@ static qk_status add_numbered(document_loader *loader, qk_document_source source
     size_t capacity = strlen(path) + 24;
     char *id = malloc(capacity);
     if (!id) return qk_out_of_memory(err, "document id", capacity);
-    snprintf(id, capacity, "%s#%zu", name_of(path), number);
+    snprintf(id, capacity, "%s#%zu", qk_file_name(path), number);
     source.id = id;
     qk_status status = qk_document_set_add(&loader->set, source, err);
     free(id);
@@ -92,12 +49,12 @@ static qk_status add_numbered(document_loader *loader, qk_document_source source
 
 static qk_status read_whole(document_loader *loader, const char *path, const qk_map *file, qk_error *err)
 {
-    size_t from = text_start(file), n_bytes = file->size - from;
-    qk_status status = check_bytes(path, file, from, n_bytes, err);
+    size_t from = qk_text_start(file), n_bytes = file->size - from;
+    qk_status status = qk_text_check(path, file, from, n_bytes, err);
     if (status) return status;
     return qk_document_set_add(
         &loader->set,
-        (qk_document_source){ name_of(path), NULL, (const char *)file->data + from, n_bytes, { path, 1 } }, err);
+        (qk_document_source){ qk_file_name(path), NULL, (const char *)file->data + from, n_bytes, { path, 1 } }, err);
 }
 
 /* Pieces between separators.  An empty piece is only refused once text follows it: at the ends it is what a leading or
@@ -105,18 +62,18 @@ static qk_status read_whole(document_loader *loader, const char *path, const qk_
 static qk_status read_text(document_loader *loader, const char *path, const qk_map *file, qk_error *err)
 {
     if (!loader->split) return read_whole(loader, path, file, err);
-    size_t n_found = 0, from = text_start(file), line = 1, line_at = 0, empty_line = 0;
+    size_t n_found = 0, from = qk_text_start(file), line = 1, line_at = 0, empty_line = 0;
     for (bool last = false; !last && !qk_document_set_full(&loader->set);) {
         const uint8_t *end = memmem(file->data + from, file->size - from, loader->split, loader->n_split);
         last = end == NULL;
         size_t n_bytes = last ? file->size - from : (size_t)(end - file->data) - from;
-        qk_status status = check_bytes(path, file, from, n_bytes, err);
+        qk_status status = qk_text_check(path, file, from, n_bytes, err);
         if (status) return status;
         size_t n_text = n_bytes;
         const char *text = qk_strip((const char *)file->data + from, &n_text);
         qk_map rest = { file->data + line_at, file->size - line_at };
         size_t at = n_text ? (size_t)((const uint8_t *)text - file->data) : from;
-        line += line_of(&rest, at - line_at) - 1;
+        line += qk_line_of(&rest, at - line_at) - 1;
         line_at = at;
         if (n_text == 0) {
             if (n_found > 0 && empty_line == 0) empty_line = line;
@@ -138,95 +95,27 @@ static qk_status read_text(document_loader *loader, const char *path, const qk_m
 
 /* ---- .jsonl */
 
-static const char *kind_of(const json_t *value)
+static qk_status add_object(void *user, const json_t *object, qk_place place, bool *enough, qk_error *err)
 {
-    static const char *const names[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "text", [JSON_INTEGER] = "an integer",
-        [JSON_REAL] = "a number",    [JSON_TRUE] = "true",      [JSON_FALSE] = "false", [JSON_NULL] = "null"
-    };
-    return value ? names[json_typeof(value)] : "nothing";
-}
-
-/* A string member, NULL where it is optional and absent or null. */
-static qk_status string_member(const char **out, size_t *n_bytes, const json_t *object, const char *key, bool optional,
-                               qk_place place, qk_error *err)
-{
-    const json_t *value = json_object_get(object, key);
-    if (optional && (!value || json_is_null(value))) {
-        *out = NULL;
-        *n_bytes = 0;
-        return QK_OK;
-    }
-    if (!json_is_string(value))
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"%s\": expected text, found %s", place.path, place.line, key,
-                       kind_of(value));
-    const char *text = json_string_value(value);
-    *n_bytes = json_string_length(value);
-    if (memchr(text, '\0', *n_bytes))
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"%s\": expected text, found a NUL character in it", place.path,
-                       place.line, key);
-    *out = text;
-    return QK_OK;
-}
-
-static qk_status add_object(document_loader *loader, const json_t *object, qk_place place, qk_error *err)
-{
-    if (!json_is_object(object))
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected a JSON object, found %s", place.path, place.line,
-                       kind_of(object));
+    document_loader *loader = user;
     qk_document_source source = { .place = place };
-    size_t n_id, n_category;
-    qk_status status = string_member(&source.text, &source.n_bytes, object, "text", false, place, err);
-    if (!status) status = string_member(&source.category, &n_category, object, "category", true, place, err);
-    if (status) return status;
-    const json_t *id = json_object_get(object, "id");
     char digits[24];
-    if (json_is_integer(id)) { /* many data sets number their rows */
-        snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(id));
-        source.id = digits;
-    } else {
-        status = string_member(&source.id, &n_id, object, "id", true, place, err);
-        if (status) return status;
-        if (source.id && n_id == 0)
-            return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"id\": expected text, found an empty one", place.path,
-                           place.line);
-    }
-    if (!source.id) return add_numbered(loader, source, place.path, place.line, err);
-    return qk_document_set_add(&loader->set, source, err);
-}
-
-static bool is_blank(const char *line, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i++)
-        if (line[i] != ' ' && line[i] != '\t' && line[i] != '\r') return false;
-    return true;
+    size_t n_category;
+    qk_status status = qk_json_member(&source.text, &source.n_bytes, object, "text", false, place, err);
+    if (!status) status = qk_json_member(&source.category, &n_category, object, "category", true, place, err);
+    if (!status) status = qk_json_id(&source.id, digits, object, place, err);
+    if (status) return status;
+    if (source.id)
+        status = qk_document_set_add(&loader->set, source, err);
+    else
+        status = add_numbered(loader, source, place.path, place.line, err);
+    *enough = qk_document_set_full(&loader->set);
+    return status;
 }
 
 static qk_status read_lines(document_loader *loader, const char *path, const qk_map *file, qk_error *err)
 {
-    size_t before = loader->set.documents.n, line = 1;
-    for (size_t from = text_start(file); from < file->size && !qk_document_set_full(&loader->set); line++) {
-        const char *text = (const char *)file->data + from;
-        const char *end = memchr(text, '\n', file->size - from);
-        size_t n_bytes = end ? (size_t)(end - text) : file->size - from;
-        qk_status status = check_bytes(path, file, from, n_bytes, err);
-        if (status) return status;
-        from += n_bytes + (end != NULL);
-        if (is_blank(text, n_bytes)) continue;
-        json_error_t reason;
-        json_t *object = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &reason);
-        if (object)
-            status = add_object(loader, object, (qk_place){ path, line }, err);
-        else
-            status = qk_fail(err, QK_E_FORMAT, "%s:%zu: expected a JSON object, found at column %d: %s", path, line,
-                             reason.column, reason.text);
-        json_decref(object);
-        if (status) return status;
-    }
-    if (loader->set.documents.n == before && !qk_document_set_full(&loader->set))
-        return qk_fail(err, QK_E_FORMAT, "%s:1: expected one JSON object a line, found none in %zu bytes", path,
-                       file->size);
-    return QK_OK;
+    return qk_json_lines(path, file, add_object, loader, err);
 }
 
 /* ---- files and folders */

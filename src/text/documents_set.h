@@ -2,13 +2,8 @@
 #ifndef QK_DOCUMENTS_SET_H
 #define QK_DOCUMENTS_SET_H
 
+#include "text/lines.h"
 #include "text/text.h"
-
-/* "path:line" of messages; lines count from 1. */
-typedef struct qk_place {
-    const char *path; /* borrowed */
-    size_t line;
-} qk_place;
 
 typedef struct qk_document_set {
     qk_documents documents;

@@ -1,0 +1,194 @@
+/* quiz.c - question sets: what is kept of each question, and what a set must be. */
+#include "text/quiz_set.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/tokenizer.h"
+
+static bool white_end(const char *text, size_t n_bytes)
+{
+    uint32_t c;
+    const char *last = text + n_bytes - 1;
+    while (last > text && ((unsigned char)*last & 0xC0) == 0x80) last--;
+    qk_utf8_decode(&c, (const uint8_t *)last);
+    return qk_is_white_space(c);
+}
+
+static bool white_start(const char *text)
+{
+    uint32_t c;
+    qk_utf8_decode(&c, (const uint8_t *)text);
+    return qk_is_white_space(c);
+}
+
+/* Exactly one space stands between prompt and answer: more of it would be other tokens. */
+static qk_status check_source(const qk_quiz_source *source, qk_error *err)
+{
+    const struct { const char *key, *text; bool edge; } texts[] = {
+        { "prompt", source->prompt, false }, { "answer", source->answer, true }, { "category", source->category, true },
+    };
+    qk_place place = source->place;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t n = strlen(texts[i].text);
+        if (n == 0)
+            return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"%s\": expected text, found an empty one", place.path,
+                           place.line, texts[i].key);
+        if (white_end(texts[i].text, n))
+            return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"%s\": expected no white space at its end%s, found some",
+                           place.path, place.line, texts[i].key, i == 0 ? " (a space is put behind it)" : "");
+        if (texts[i].edge && white_start(texts[i].text))
+            return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"%s\": expected no white space at its start%s, found some",
+                           place.path, place.line, texts[i].key, i == 1 ? " (a space is put before it)" : "");
+    }
+    return QK_OK;
+}
+
+static const char *kind_word(bool contextual) { return contextual ? "contextual" : "parametric"; }
+
+static qk_status find_category(size_t *index, qk_quiz *quiz, const qk_quiz_source *source, qk_error *err)
+{
+    qk_place place = source->place;
+    size_t c = 0;
+    while (c < quiz->n_categories && strcmp(quiz->categories[c].name, source->category) != 0) c++;
+    *index = c;
+    if (c < quiz->n_categories && quiz->categories[c].contextual != source->contextual)
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: category \"%.80s\": expected %s, as before, found %s", place.path,
+                       place.line, source->category, kind_word(!source->contextual), kind_word(source->contextual));
+    if (c < quiz->n_categories) return QK_OK;
+    if (c == QK_QUIZ_CATEGORIES)
+        return qk_fail(err, QK_E_UNSUPPORTED, "%s:%zu: category \"%.80s\": expected at most %d categories, found more",
+                       place.path, place.line, source->category, QK_QUIZ_CATEGORIES);
+    const char *name = qk_arena_copy(&quiz->arena, source->category, strlen(source->category));
+    if (!name) return qk_out_of_memory(err, "a category", strlen(source->category));
+    quiz->categories[quiz->n_categories++] = (qk_quiz_category){ name, source->contextual };
+    return QK_OK;
+}
+
+static const char *name_by_place(qk_arena *arena, qk_place place)
+{
+    const char *name = qk_file_name(place.path);
+    char *id = qk_arena_alloc(arena, strlen(name) + 24);
+    if (id) sprintf(id, "%s#%zu", name, place.line);
+    return id;
+}
+
+qk_status qk_quiz_set_add(qk_quiz_set *set, const qk_quiz_source *source, qk_error *err)
+{
+    qk_quiz *quiz = &set->quiz;
+    qk_quiz_item item = { .chance = source->chance };
+    qk_status status = check_source(source, err);
+    if (!status) status = find_category(&item.category, quiz, source, err);
+    if (status) return status;
+    if (quiz->per_category && set->n_of[item.category] == quiz->per_category) return QK_OK;
+    if (!qk_grow(&quiz->items, &set->capacity, quiz->n + 1, sizeof *quiz->items) ||
+        !qk_grow(&set->places, &set->place_capacity, quiz->n + 1, sizeof *set->places))
+        return qk_out_of_memory(err, "questions", quiz->n * sizeof item);
+    item.id = source->id ? qk_arena_copy(&quiz->arena, source->id, strlen(source->id))
+                         : name_by_place(&quiz->arena, source->place);
+    item.prompt = qk_arena_copy(&quiz->arena, source->prompt, strlen(source->prompt));
+    item.answer = qk_arena_copy(&quiz->arena, source->answer, strlen(source->answer));
+    if (!item.id || !item.prompt || !item.answer)
+        return qk_out_of_memory(err, "a question", strlen(source->prompt));
+    qk_sha256_of(item.sha256, item.prompt, strlen(item.prompt));
+    set->places[quiz->n] = source->place;
+    quiz->items[quiz->n++] = item;
+    set->n_of[item.category]++;
+    return QK_OK;
+}
+
+/* ---- the finished set */
+
+typedef struct sorted_row { const qk_quiz_item *item; const qk_place *place; } sorted_row;
+
+static int compare_rows(const sorted_row *x, const sorted_row *y)
+{
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const sorted_row *x = a, *y = b;
+    int order = strcmp(x->item->id, y->item->id);
+    return order ? order : compare_rows(x, y);
+}
+
+static int compare_questions(const qk_quiz_item *x, const qk_quiz_item *y)
+{
+    int order = strcmp(x->sha256, y->sha256);
+    return order ? order : strcmp(x->answer, y->answer);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    const sorted_row *x = a, *y = b;
+    int order = compare_questions(x->item, y->item);
+    return order ? order : compare_rows(x, y);
+}
+
+static qk_status refuse_duplicates(qk_quiz_set *set, qk_error *err)
+{
+    sorted_row *rows;
+    size_t n = set->quiz.n;
+    qk_status status = qk_new_array(&rows, n, sizeof *rows, "question ids", err);
+    if (status) return status;
+    for (size_t i = 0; i < n; i++) rows[i] = (sorted_row){ &set->quiz.items[i], &set->places[i] };
+    qsort(rows, n, sizeof *rows, compare_ids);
+    for (size_t i = 1; i < n && !status; i++)
+        if (strcmp(rows[i - 1].item->id, rows[i].item->id) == 0)
+            status = qk_fail(err, QK_E_FORMAT, "%s:%zu: question id \"%.80s\": expected once, found also at %s:%zu",
+                             rows[i].place->path, rows[i].place->line, rows[i].item->id, rows[i - 1].place->path,
+                             rows[i - 1].place->line);
+    qsort(rows, n, sizeof *rows, compare_texts);
+    for (size_t i = 1; i < n; i++) set->quiz.n_repeated += compare_questions(rows[i - 1].item, rows[i].item) == 0;
+    free(rows);
+    return status;
+}
+
+static void hash_quiz(qk_quiz *quiz)
+{
+    qk_sha256 hash;
+    qk_sha256_start(&hash);
+    for (size_t i = 0; i < quiz->n; i++) {
+        const qk_quiz_item *item = &quiz->items[i];
+        const qk_quiz_category *category = &quiz->categories[item->category];
+        char chance[32];
+        int n = snprintf(chance, sizeof chance, "%.17g", isnan(item->chance) ? 0.0 : item->chance);
+        qk_sha256_add(&hash, item->sha256, 64);
+        qk_sha256_add(&hash, item->answer, strlen(item->answer) + 1);
+        qk_sha256_add(&hash, category->name, strlen(category->name) + 1);
+        qk_sha256_add(&hash, category->contextual ? "c" : "p", 1);
+        qk_sha256_add(&hash, chance, (size_t)n + 1);
+    }
+    qk_sha256_hex(quiz->sha256, &hash);
+}
+
+qk_status qk_quiz_set_finish(qk_quiz *out, qk_quiz_set *set, qk_error *err)
+{
+    qk_status status = QK_OK;
+    if (set->quiz.n == 0) status = qk_fail(err, QK_E_FORMAT, "questions: expected at least one, found none");
+    if (!status) status = refuse_duplicates(set, err);
+    if (!status) {
+        hash_quiz(&set->quiz);
+        *out = set->quiz;
+        set->quiz = (qk_quiz){ 0 };
+    }
+    qk_quiz_set_free(set);
+    return status;
+}
+
+void qk_quiz_set_free(qk_quiz_set *set)
+{
+    qk_quiz_free(&set->quiz);
+    free(set->places);
+    *set = (qk_quiz_set){ 0 };
+}
+
+void qk_quiz_free(qk_quiz *quiz)
+{
+    if (!quiz) return;
+    free(quiz->items);
+    qk_arena_free(&quiz->arena);
+    *quiz = (qk_quiz){ 0 };
+}

@@ -1,0 +1,49 @@
+/* quiz.h - questions with known answers, as a model is asked them: prompt + " " + answer. */
+#ifndef QK_QUIZ_H
+#define QK_QUIZ_H
+
+#include "base/base.h"
+#include "text/world.h"
+
+enum { QK_QUIZ_CATEGORIES = 256 /* at most; every result table has a row for each */ };
+
+/* Texts live as long as the quiz; valid UTF-8 without white space at the end of the prompt and around the answer. */
+typedef struct qk_quiz_item {
+    const char *id;        /* unique in its quiz: as given, or file name#line; the world's: test-fact-12 */
+    const char *prompt, *answer;
+    size_t category;       /* index into categories */
+    double chance;         /* of the right answer by guessing among the choices; NaN where there are none */
+    char sha256[65];       /* of the prompt */
+} qk_quiz_item;
+
+typedef struct qk_quiz_category {
+    const char *name;
+    bool contextual;       /* answered from the prompt alone; else parametric: from what the model knows */
+} qk_quiz_category;
+
+typedef struct qk_quiz {
+    qk_quiz_item *items;   /* [n] in the order given */
+    size_t n;
+    qk_quiz_category categories[QK_QUIZ_CATEGORIES]; /* [n_categories] in the order in which they first appear */
+    size_t n_categories;
+    size_t per_category;   /* the limit that was asked for, 0 = none */
+    size_t n_repeated;     /* items whose prompt and answer another one has too */
+    const char *source;    /* "files" or "world"; static */
+    const char *part;      /* of the world: "train", "validation", "test"; static; NULL for files */
+    uint64_t seed;         /* of the world */
+    char sha256[65];       /* of everything in it but the ids */
+    qk_arena arena;
+} qk_quiz; /* {0} is an empty one */
+
+/* JSONL: one object a line with "prompt", "answer", "category", "kind" ("parametric" or "contextual"), and optional
+ * "id" and "choices" (an array of different texts, the answer among them: one in so many is right by chance); other
+ * keys are ignored.  At most `per_category` questions of each category are kept, the first ones; 0 = all.  Refused with
+ * file and line: what documents are refused for, a missing key, an empty text, white space where prompt and answer
+ * meet or behind the answer, an unknown kind, a category of two kinds, a duplicate id. */
+qk_status qk_quiz_load(qk_quiz *out, const char *const *paths, size_t n_paths, size_t per_category, qk_error *err);
+/* Questions 0 to per_category - 1 of each kind k with bit 1 << k in `kinds` (0 = all) in one split of the world. */
+qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned kinds, size_t per_category,
+                        qk_error *err);
+void qk_quiz_free(qk_quiz *quiz);
+
+#endif

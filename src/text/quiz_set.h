@@ -1,0 +1,29 @@
+/* quiz_set.h - a quiz while it grows; private to src/text. */
+#ifndef QK_QUIZ_SET_H
+#define QK_QUIZ_SET_H
+
+#include "text/lines.h"
+#include "text/quiz.h"
+
+typedef struct qk_quiz_set {
+    qk_quiz quiz;
+    size_t capacity, place_capacity;
+    qk_place *places;                       /* [capacity] beside quiz.items */
+    size_t n_of[QK_QUIZ_CATEGORIES];        /* questions of each category so far */
+} qk_quiz_set; /* {0} is an empty one */
+
+/* What a question is made of; all borrowed, `id` NULL where not told. */
+typedef struct qk_quiz_source {
+    const char *id, *prompt, *answer, *category;
+    bool contextual;
+    double chance;
+    qk_place place;
+} qk_quiz_source;
+
+/* Checks and copies; one beyond the limit of its category is checked and left out. */
+qk_status qk_quiz_set_add(qk_quiz_set *set, const qk_quiz_source *source, qk_error *err);
+/* Refuses an empty set and a duplicate id, hashes and hands it over; `set` is empty afterwards in any case. */
+qk_status qk_quiz_set_finish(qk_quiz *out, qk_quiz_set *set, qk_error *err);
+void qk_quiz_set_free(qk_quiz_set *set);
+
+#endif

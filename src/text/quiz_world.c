@@ -1,0 +1,45 @@
+/* quiz_world.c - questions about the synthetic world. */
+#include "text/quiz_set.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const char *const part_names[] = { "train", "validation", "test" };
+
+/* Where all answers are one of a few, a guess is right so often. */
+static double chance_of(qk_question_kind kind)
+{
+    return kind == QK_QUESTION_SENTIMENT ? 0.5 : NAN;
+}
+
+static qk_status add_question(qk_quiz_set *set, const qk_world *world, qk_split split, qk_question_kind kind,
+                              size_t index, qk_error *err)
+{
+    qk_question question;
+    char id[80];
+    qk_status status = qk_world_ask(&question, world, split, kind, index, err);
+    if (status) return status;
+    snprintf(id, sizeof id, "%s-%s-%zu", part_names[split], qk_question_category(kind), index);
+    qk_quiz_source source = { .id = id, .prompt = question.prompt, .answer = question.answer,
+                              .category = qk_question_category(kind), .contextual = qk_question_is_contextual(kind),
+                              .chance = chance_of(kind), .place = { "world", index + 1 } };
+    status = qk_quiz_set_add(set, &source, err);
+    free(question.prompt);
+    free(question.answer);
+    return status;
+}
+
+qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned kinds, size_t per_category, qk_error *err)
+{
+    qk_quiz_set set = { .quiz = { .per_category = per_category, .source = "world", .seed = seed,
+                                  .part = part_names[split] } };
+    qk_world *world = NULL;
+    qk_status status = qk_world_new(&world, seed, err);
+    for (int kind = 0; kind < QK_N_QUESTION_KINDS; kind++)
+        for (size_t i = 0; i < per_category && !status && (kinds == 0 || kinds >> kind & 1); i++)
+            status = add_question(&set, world, split, (qk_question_kind)kind, i, err);
+    qk_world_free(world);
+    if (!status) return qk_quiz_set_finish(out, &set, err);
+    qk_quiz_set_free(&set);
+    return status;
+}
