@@ -56,6 +56,13 @@ qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *co
     return status;
 }
 
+qk_model qk_model_at_scale(const qk_model *model, double softmax_scale)
+{
+    qk_model view = *model;
+    view.config.softmax_scale = softmax_scale;
+    return view;
+}
+
 void qk_model_close(qk_model *model)
 {
     if (!model) return;

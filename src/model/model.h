@@ -40,6 +40,9 @@ struct qk_model {
  * copied.  `tokenizer` is lent and must outlive the model (NULL: it has none); *config must be a checked one. */
 qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *config, qk_tokenizer *tokenizer,
                               qk_error *err);
+/* model.c: the same model at another attention temperature.  A view that borrows everything: not to be closed, gone with
+ * the model. */
+qk_model qk_model_at_scale(const qk_model *model, double softmax_scale);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
 /* config_write.c: the config.json that makes transformers, where it can, and qkscope compute what `config` says.  Keys of
