@@ -93,7 +93,7 @@ typedef struct document_kind {
 } document_kind;
 
 static const document_kind kinds[] = {
-    { "quiz", 19, qk_world_write_quiz },
+    { "quiz", 18, qk_world_write_quiz },
     { "lesson", 8, qk_world_write_lesson },
     { "story", 9, qk_world_write_story },
     { "report", 8, qk_world_write_report },
@@ -102,10 +102,10 @@ static const document_kind kinds[] = {
     { "letter", 6, qk_world_write_letter },
     { "pass_key", 8, NULL, QK_QUESTION_PASS_KEY },
     { "key_value", 8, NULL, QK_QUESTION_KEY_VALUE },
-    { "sum", 9, NULL, QK_QUESTION_SUM },
+    { "sum", 8, NULL, QK_QUESTION_SUM },
     { "order", 7, NULL, QK_QUESTION_ORDER },
     { "sentiment", 4, NULL, QK_QUESTION_SENTIMENT },
-    { "counterfact", 5, NULL, QK_QUESTION_COUNTERFACT },
+    { "counterfact", 7, NULL, QK_QUESTION_COUNTERFACT },
 };
 
 static const document_kind *choose_kind(qk_world_writer *writer)
@@ -125,8 +125,8 @@ static size_t draw_length(qk_world_writer *writer)
         unsigned below;
         size_t least, range;
     } classes[] = {
-        { 82, 550, 1350 },
-        { 96, 1900, 3000 },
+        { 82, 500, 1100 },
+        { 96, 1600, 2600 },
         { 100, 4900, 8000 },
     };
     size_t drawn = qk_world_below(writer, 100), i = 0;

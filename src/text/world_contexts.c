@@ -80,7 +80,7 @@ static size_t pass_keys(qk_world_writer *writer, qk_world_asked *asked)
     const char *names[3];
     size_t drawn = qk_world_below(writer, 100), n = drawn < 60 ? 1 : drawn < 85 ? 2 : 3;
     bool named = n > 1 || qk_world_chance(writer, 30);
-    hide(writer, 11);
+    hide(writer, n == 1 ? 16 : 8);
     for (size_t i = 0; i < n; i++) {
         char key[8];
         names[i] = qk_world_passing_name(writer, names, i);
@@ -95,7 +95,7 @@ static size_t pass_keys(qk_world_writer *writer, qk_world_asked *asked)
         memcpy(asked[i].answer, key, sizeof key);
         qk_world_aside(asked[i].question, sizeof asked[i].question, writer,
                        named ? ask_owned[qk_world_below(writer, 4)] : ask_alone[qk_world_below(writer, 5)]);
-        hide(writer, n == 1 ? 8 : 3);
+        hide(writer, n == 1 ? 10 : 4);
     }
     qk_world_shuffle(asked, n, writer);
     return n;

@@ -39,15 +39,9 @@ static const sum_story sum_stories[] = {
 size_t qk_world_sum(qk_world_writer *writer, qk_world_asked *asked)
 {
     const sum_story *told = &sum_stories[qk_world_below(writer, sizeof sum_stories / sizeof *sum_stories)];
-    size_t a = 2 + qk_world_below(writer, 17),
-           b = 2 + qk_world_below(writer, 19 - a); /* both from 2, at most 20 together */
+    size_t sum = 4 + qk_world_below(writer, 17), a = 2 + qk_world_below(writer, sum - 3), b = sum - a;
     const char *names[2];
     char numbers[2][8];
-    if (qk_world_below(writer, 2)) {
-        size_t kept = a;
-        a = b;
-        b = kept;
-    }
     snprintf(numbers[0], sizeof numbers[0], "%zu", a);
     snprintf(numbers[1], sizeof numbers[1], "%zu", b);
     for (size_t i = 0; i < 2; i++) names[i] = qk_world_passing_name(writer, names, i);
@@ -61,7 +55,7 @@ size_t qk_world_sum(qk_world_writer *writer, qk_world_asked *asked)
     qk_world_pattern(writer, told->story);
     if (qk_world_chance(writer, 35)) qk_world_filler(writer);
     qk_world_aside(asked->question, sizeof asked->question, writer, told->questions[qk_world_below(writer, 2)]);
-    snprintf(asked->answer, sizeof asked->answer, "%zu", a + b);
+    snprintf(asked->answer, sizeof asked->answer, "%zu", sum);
     return 1;
 }
 

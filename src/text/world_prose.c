@@ -125,16 +125,16 @@ void qk_world_write_story(qk_world_writer *writer, size_t wanted)
         "When %p was young, the world seemed small.",           "There was a @n @t when %p came by @v.",
     };
     static const char *const moves[] = {
-        " On the way %p heard much about %n.",   " At the @p an old @w told %p about %n.",
-        " Then %p and %q spoke of %n.",          " The next @t %p dreamed of %n.",
-        " In an inn %p read a book about %n.",   " A @w on the @v knew all about %n.",
-        " Now %p wanted to know more about %n.", " The song that they sang was about %n.",
-        " In the @p there was a picture of %n.", " Soon %q asked %p about %n.",
+        "On the way %p heard much about %n.",   "At the @p an old @w told %p about %n.",
+        "Then %p and %q spoke of %n.",          "The next @t %p dreamed of %n.",
+        "In an inn %p read a book about %n.",   "A @w on the @v knew all about %n.",
+        "Now %p wanted to know more about %n.", "The song that they sang was about %n.",
+        "In the @p there was a picture of %n.", "Soon %q asked %p about %n.",
     };
     static const char *const ends[] = {
-        " So %p came home and was @h.",           " And %p never forgot what the road had taught.",
-        " That is all that is told of %p.",       " Then %p slept, and the @t was over.",
-        " In the end %p and %q went home by @v.",
+        "So %p came home and was @h.",           "And %p never forgot what the road had taught.",
+        "That is all that is told of %p.",       "Then %p slept, and the @t was over.",
+        "In the end %p and %q went home by @v.",
     };
     topic about;
     char name[64];
@@ -143,12 +143,16 @@ void qk_world_write_story(qk_world_writer *writer, size_t wanted)
     for (bool first = true; writer->n < wanted && !writer->failed; first = false) {
         next_topic(&about, writer, first);
         writer->slots['n'] = call(name, writer, &about);
-        if (qk_world_chance(writer, 65)) PATTERN_OF(writer, moves);
+        if (qk_world_chance(writer, 65)) {
+            qk_world_space(writer);
+            PATTERN_OF(writer, moves);
+        }
         tell(writer, &about);
         if (qk_world_chance(writer, 30)) qk_world_filler(writer);
         if (qk_world_chance(writer, 15)) qk_world_put(writer, "\n");
     }
     if (writer->n > 0 && writer->text[writer->n - 1] == '\n') writer->text[--writer->n] = '\0';
+    qk_world_space(writer);
     PATTERN_OF(writer, ends);
 }
 
@@ -215,7 +219,7 @@ void qk_world_write_dialogue(qk_world_writer *writer, size_t wanted)
         "Do you remember anything of %n?",
     };
     static const char *const replies[] = { "Of course.",    "Yes, I do.",    "Listen.",
-                                           "That is easy.", "Let me think.", "Well," };
+                                           "That is easy.", "Let me think.", "Well now." };
     static const char *const thanks[] = {
         "I did not know that.", "How good to know.", "So it is.", "I have heard that too.", "Thank you.", "I see.",
     };
@@ -283,15 +287,9 @@ void qk_world_write_letter(qk_world_writer *writer, size_t wanted)
         "I hope that you are @h.",   "At last I have time to write.", "Your letter came with the @v.",
     };
     static const char *const moves[] = {
-        " Yesterday I thought of %n.",
-        " You asked me about %n.",
-        " I have learned much about %n.",
-        " Here they often speak of %n.",
-        " Let me tell you about %n.",
-        " Your @w friend will like to hear of %n.",
-        " I also read about %n.",
-        " As for %n, you should know this.",
-        " In the @p I saw a picture of %n.",
+        "Yesterday I thought of %n.",   "You asked me about %n.",           "I have learned much about %n.",
+        "Here they often speak of %n.", "Let me tell you about %n.",        "Your @w friend will like to hear of %n.",
+        "I also read about %n.",        "As for %n, you should know this.", "In the @p I saw a picture of %n.",
     };
     static const char *const ends[] = {
         "Yours, %q", "Your friend %q", "With love from %q", "Write soon! Your %q", "Stay @h, yours, %q",
@@ -305,6 +303,7 @@ void qk_world_write_letter(qk_world_writer *writer, size_t wanted)
     for (bool first = true; writer->n < wanted && !writer->failed; first = false) {
         next_topic(&about, writer, first);
         writer->slots['n'] = call(name, writer, &about);
+        qk_world_space(writer);
         PATTERN_OF(writer, moves);
         tell(writer, &about);
         if (qk_world_chance(writer, 25)) qk_world_filler(writer);

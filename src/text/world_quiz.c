@@ -8,7 +8,7 @@ static const qk_world_form forms[] = {
     { "Question: ", "\nAnswer:" },
     { "Question: ", "\nAnswer:" },
     { "Q: ", "\nA:" },
-    { "The teacher asks: ", "\nThe child says:" },
+    { "The master asks: ", "\nThe child says:" },
     { "Asked: ", "\nSaid:" },
     { "They asked %v: ", "\nAnd %v said:" },
     { "- ", "\n- Answer:" },
@@ -84,9 +84,9 @@ void qk_world_write_drill(qk_world_writer *writer)
 {
     size_t n = 4 + qk_world_below(writer, 6);
     for (size_t i = 0; i < n; i++) {
-        size_t a = 1 + qk_world_below(writer, 19), b = 1 + qk_world_below(writer, 20 - a);
+        size_t sum = 3 + qk_world_below(writer, 18), a = 1 + qk_world_below(writer, sum - 1), b = sum - a;
         char line[40];
-        snprintf(line, sizeof line, i % 2 ? "%zu + %zu = %zu\n" : "%zu and %zu make %zu\n", a, b, a + b);
+        snprintf(line, sizeof line, i % 2 ? "%zu + %zu = %zu\n" : "%zu and %zu make %zu\n", a, b, sum);
         qk_world_put(writer, line);
     }
 }

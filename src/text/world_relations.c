@@ -181,7 +181,7 @@ const qk_world_summary qk_world_summaries[] = {
     { { RELATION_COUNTRY, RELATION_RIVER }, 2, "%s, a city in %a, stands on the river %b." },
     { { RELATION_COUNTRY, RELATION_PRODUCT }, 2, "%s in %a is known for its %b." },
     { { RELATION_RIVER, RELATION_PRODUCT }, 2, "%s, on the river %a, sells %b." },
-    { { RELATION_PRODUCT, RELATION_COUNTRY }, 2, "The %a of %s is the pride of all %b." },
+    { { RELATION_PRODUCT, RELATION_COUNTRY }, 2, "All %b is proud of the %a of %s." },
     { { RELATION_COUNTRY, RELATION_RIVER, RELATION_PRODUCT }, 3, "%s lies in %a on the river %b and lives from %c." },
     { { RELATION_COUNTRY, RELATION_RIVER, RELATION_PRODUCT }, 3,
       "The city of %s is in %a, its river is the %b, and its goods are %c." },
