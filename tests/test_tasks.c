@@ -1,0 +1,517 @@
+/* test_tasks.c - questions with known answers: what is right, judged again from the logits; what is counted from it;
+ * the files they come from; the journal. */
+#include "study_files.h"
+
+#include "pass/pass.h"
+
+enum { MAX_TEXT = 400, MAX_QUESTIONS = 64 };
+
+static const qk_compute plain = { .n_threads = 1 };
+
+static qk_named_model open_demo(void)
+{
+    qk_named_model demo = { .name = "demo", .sha256 = "0" };
+    assert_ok(qk_model_open(&demo.model, data_path("golden/demo"), NULL, err));
+    return demo;
+}
+
+/* ---- an independent judge: logits of one sequence, and what follows from them */
+
+typedef struct logits { size_t vocab; float *x; } logits; /* [n_tokens][vocab] */
+
+static qk_status keep_logits(void *user, const qk_view *view, qk_error *err)
+{
+    logits *l = user;
+    (void)err;
+    for (size_t i = 0; i < view->n_rows; i++)
+        memcpy(l->x + (view->row0 + i) * l->vocab, view->x + i * view->stride, l->vocab * sizeof *l->x);
+    return QK_OK;
+}
+
+static logits logits_of(const qk_model *model, const int32_t *tokens, size_t n)
+{
+    logits l = { .vocab = (size_t)model->config.n_vocab };
+    qk_pass_result *result = NULL;
+    l.x = calloc(n * l.vocab, sizeof *l.x);
+    assert_non_null(l.x);
+    qk_sequence sequence = { tokens, n, 1 };
+    qk_probe probe = { .sites = QK_AT(QK_SITE_LOGITS), .see = keep_logits, .user = &l };
+    qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .probes = &probe, .n_probes = 1, .n_threads = 1 };
+    assert_ok(qk_pass_run(&result, model, &spec, err));
+    qk_pass_result_free(result);
+    return l;
+}
+
+static int32_t argmax(const float *x, size_t n)
+{
+    size_t top = 0;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] > x[top]) top = i;
+    return (int32_t)top;
+}
+
+static double nll_of(const float *x, size_t n, int32_t target)
+{
+    double most = -INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++) most = fmax(most, (double)x[i]);
+    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - most);
+    return most + log(sum) - (double)x[target];
+}
+
+typedef struct verdict { bool right, first_right; size_t n_tokens, n_answer; double nll; } verdict;
+
+static verdict judge(const qk_model *model, const char *prompt, const char *answer)
+{
+    char text[2 * MAX_TEXT];
+    int32_t *before = NULL, *whole = NULL;
+    size_t n_before, n_whole, common = 0;
+    snprintf(text, sizeof text, "%s %s", prompt, answer);
+    assert_ok(qk_tokenize(&before, &n_before, model, prompt, strlen(prompt), true, err));
+    assert_ok(qk_tokenize(&whole, &n_whole, model, text, strlen(text), true, err));
+    while (common < n_before && common < n_whole && before[common] == whole[common]) common++;
+    logits l = logits_of(model, whole, n_whole);
+    verdict v = { .right = true, .n_tokens = n_whole, .n_answer = n_whole - common };
+    for (size_t t = common; t < n_whole; t++) {
+        const float *row = l.x + (t - 1) * l.vocab;
+        bool hit = argmax(row, l.vocab) == whole[t];
+        if (t == common) v.first_right = hit;
+        v.right = v.right && hit;
+        v.nll += nll_of(row, l.vocab, whole[t]);
+    }
+    free(l.x), free(before), free(whole);
+    return v;
+}
+
+/* What the model says after `prompt`, greedily, token by token, the prompt included. */
+static void continue_text(char text[MAX_TEXT], const qk_model *model, const char *prompt, size_t n_more)
+{
+    int32_t *tokens = NULL, all[256];
+    size_t n;
+    char *said = NULL;
+    assert_ok(qk_tokenize(&tokens, &n, model, prompt, strlen(prompt), true, err));
+    memcpy(all, tokens, n * sizeof *all);
+    for (size_t i = 0; i < n_more; i++) {
+        logits l = logits_of(model, all, n);
+        all[n] = argmax(l.x + (n - 1) * l.vocab, l.vocab);
+        n++;
+        free(l.x);
+    }
+    assert_ok(qk_detokenize(&said, model, all, n, err));
+    snprintf(text, MAX_TEXT, "%s", said);
+    free(tokens), free(said);
+}
+
+/* ---- question files */
+
+typedef struct question { char prompt[MAX_TEXT], answer[80]; const char *category; bool contextual; } question;
+typedef struct question_list { question items[MAX_QUESTIONS]; size_t n; } question_list;
+
+static void add(question_list *list, const char *prompt, const char *answer, const char *category, bool contextual)
+{
+    question *q = &list->items[list->n++];
+    assert_true(list->n <= MAX_QUESTIONS);
+    snprintf(q->prompt, sizeof q->prompt, "%s", prompt);
+    snprintf(q->answer, sizeof q->answer, "%s", answer);
+    q->category = category;
+    q->contextual = contextual;
+}
+
+static void save(const char *path, const question_list *list)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (size_t i = 0; i < list->n; i++) {
+        const question *q = &list->items[i];
+        json_t *object = json_pack("{s:s,s:s,s:s,s:s}", "prompt", q->prompt, "answer", q->answer, "category",
+                                   q->category, "kind", q->contextual ? "contextual" : "parametric");
+        assert_int_equal(json_dumpf(object, file, JSON_COMPACT), 0);
+        fputc('\n', file);
+        json_decref(object);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Words that the model itself would say (right), the same with another last or first letter (wrong), a stranger's. */
+static void make_questions(question_list *list, const qk_model *model)
+{
+    static const char *const starts[] = { "the", "The river", "She", "A copper", "Dear", "In May" };
+    for (size_t s = 0; s < sizeof starts / sizeof *starts; s++) {
+        char text[MAX_TEXT], prompt[MAX_TEXT], answer[80];
+        continue_text(text, model, starts[s], 40);
+        size_t n_words = 0;
+        for (char *space = strchr(text + strlen(starts[s]) + 1, ' '); space && n_words < 3; n_words++) {
+            char *next = strchr(space + 1, ' ');
+            if (!next || next == space + 1 || strchr(" \n", space[-1])) break;
+            snprintf(prompt, sizeof prompt, "%.*s", (int)(space - text), text);
+            snprintf(answer, sizeof answer, "%.*s", (int)(next - space - 1), space + 1);
+            if (strchr(answer, '\n')) break;
+            add(list, prompt, answer, "said", true);
+            size_t last = strlen(answer) - 1;
+            answer[last] = answer[last] == 'q' ? 'x' : 'q';
+            add(list, prompt, answer, "other end", true);
+            answer[0] = 'Z';
+            add(list, prompt, answer, "other start", false);
+            space = next;
+        }
+    }
+}
+
+static qk_quiz load(const char *path)
+{
+    qk_quiz quiz;
+    assert_ok(qk_quiz_load(&quiz, &path, 1, 0, err));
+    return quiz;
+}
+
+static qk_run *open_run(const char *name, bool resume)
+{
+    json_t *key = json_pack("{s:s}", "key", "the same");
+    qk_run *run;
+    assert_ok(qk_run_open(&run, work_path(name), key, resume, err));
+    json_decref(key);
+    return run;
+}
+
+/* The lines of samples.jsonl as an array. */
+static json_t *samples_of(const qk_run *run)
+{
+    char path[8400], line[4096];
+    snprintf(path, sizeof path, "%s/samples.jsonl", qk_run_folder(run));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    json_t *rows = json_array();
+    while (fgets(line, sizeof line, file)) {
+        json_t *row = json_loads(line, 0, NULL);
+        assert_non_null(row);
+        json_array_append_new(rows, row);
+    }
+    fclose(file);
+    return rows;
+}
+
+static json_t *ask(const qk_named_model *models, size_t n_models, const qk_quiz *quiz, qk_run *run)
+{
+    json_t *results;
+    qk_tasks_settings settings = { .cut_left = false };
+    assert_ok(qk_study_tasks(&results, models, n_models, quiz, &settings, &plain, run, err));
+    return results;
+}
+
+/* ---- the tests */
+
+static void right_is_what_the_logits_say(void **state)
+{
+    (void)state;
+    qk_named_model demo = open_demo();
+    question_list list = { .n = 0 };
+    size_t n_right = 0, n_half = 0;
+    make_questions(&list, demo.model);
+    save(work_path("said.jsonl"), &list);
+    qk_quiz quiz = load(work_path("said.jsonl"));
+    qk_run *run = open_run("judged", false);
+    json_t *results = ask(&demo, 1, &quiz, run), *samples = samples_of(run);
+    assert_int_equal(json_array_size(samples), list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        const json_t *row = json_array_get(samples, i);
+        verdict v = judge(demo.model, list.items[i].prompt, list.items[i].answer);
+        assert_int_equal(json_is_true(json_object_get(row, "right")), v.right);
+        assert_near(number(row, "nll"), v.nll, 1e-5 * v.nll + 1e-6);
+        assert_int_equal(number(row, "answer_tokens"), v.n_answer);
+        assert_int_equal(number(row, "tokens"), v.n_tokens);
+        const char *predicted = json_string_value(json_object_get(row, "predicted"));
+        if (v.right) {
+            assert_int_equal(predicted[0], ' ');
+            assert_string_equal(predicted + 1, list.items[i].answer);
+        }
+        char sha256[65];
+        qk_sha256_of(sha256, list.items[i].prompt, strlen(list.items[i].prompt));
+        assert_string_equal(json_string_value(json_object_get(row, "prompt_sha256")), sha256);
+        n_right += v.right;
+        n_half += v.first_right && !v.right;
+    }
+    assert_true(n_right >= 5 && n_half >= 3 && list.n - n_right - n_half >= 5); /* else little was told apart */
+    json_decref(results), json_decref(samples);
+    qk_run_close(run);
+    qk_quiz_free(&quiz);
+    qk_model_close(demo.model);
+}
+
+/* A right answer, then two wrong ones, ... whose numbers are known. */
+static question_list counted_questions(const qk_model *model)
+{
+    question_list said = { .n = 0 }, list = { .n = 0 };
+    const char *right[2][2] = { { NULL, NULL }, { NULL, NULL } };
+    make_questions(&said, model);
+    for (size_t i = 0, n = 0; i < said.n && n < 2; i++)
+        if (judge(model, said.items[i].prompt, said.items[i].answer).right) {
+            right[n][0] = said.items[i].prompt;
+            right[n++][1] = said.items[i].answer;
+        }
+    assert_non_null(right[1][0]);
+    add(&list, right[0][0], right[0][1], "one", false);
+    add(&list, "The lamp was", "Zq", "one", false);
+    add(&list, "The boat was", "Zq", "one", false);
+    add(&list, "The tide was", "Zx", "one", false);
+    add(&list, right[1][0], right[1][1], "two", false);
+    add(&list, "Nobody knows", "Zx", "deep", true);
+    return list;
+}
+
+static void the_numbers_are_counts_of_the_verdicts(void **state)
+{
+    (void)state;
+    qk_named_model models[2] = { open_demo(), open_golden("mha") };
+    question_list list = counted_questions(models[0].model);
+    save(work_path("counted.jsonl"), &list);
+    qk_quiz quiz = load(work_path("counted.jsonl"));
+    json_t *results = ask(models, 2, &quiz, NULL);
+    double nll[6];
+    for (size_t i = 0; i < 6; i++) nll[i] = judge(models[0].model, list.items[i].prompt, list.items[i].answer).nll;
+    const json_t *one = find_row(results, "categories", "model", "#0", "category", "one", NULL);
+    const json_t *two = find_row(results, "categories", "model", "#0", "category", "two", NULL);
+    assert_int_equal(number(one, "questions"), 4);
+    assert_int_equal(number(one, "right"), 1);
+    assert_near(number(one, "accuracy"), 0.25, 0);
+    assert_near(number(one, "most_common"), 0.5, 0);
+    assert_near(number(one, "nll"), (nll[0] + nll[1] + nll[2] + nll[3]) / 4, 1e-4);
+    assert_true(json_is_null(json_object_get(one, "chance")));
+    assert_near(number(two, "accuracy"), 1, 0);
+    const json_t *ci = json_object_get(one, "ci95"); /* scipy: 1 of 4 */
+    assert_near(json_number_value(json_array_get(ci, 0)), 0.04558726080970055, 1e-12);
+    assert_near(json_number_value(json_array_get(ci, 1)), 0.6993581574175981, 1e-12);
+    const json_t *kind = find_row(results, "kinds", "model", "#0", "kind", "parametric", NULL);
+    assert_int_equal(number(kind, "categories"), 2);
+    assert_near(number(kind, "macro"), 0.625, 0);
+    assert_near(number(kind, "accuracy"), 0.4, 1e-15);
+    assert_near(number(kind, "most_common"), 0.75, 0);
+    assert_near(number(kind, "nll"), ((nll[0] + nll[1] + nll[2] + nll[3]) / 4 + nll[4]) / 2, 1e-4);
+    kind = find_row(results, "kinds", "model", "#0", "kind", "contextual", NULL);
+    assert_int_equal(number(kind, "right"), 0);
+    assert_int_equal(json_array_size(json_object_get(results, "kinds")), 4);
+    assert_int_equal(json_array_size(json_object_get(results, "categories")), 6);
+
+    /* The random model knows nothing: two of five pairs differ, by the first model alone. */
+    const json_t *test = find_row(results, "tests", "comparison", "parametric", NULL);
+    assert_int_equal(number(test, "only_first"), 2);
+    assert_int_equal(number(test, "only_second"), 0);
+    assert_int_equal(number(test, "neither"), 3);
+    assert_near(number(test, "estimate"), -0.4, 1e-15);
+    assert_near(number(test, "log10_p"), log10(0.5), 1e-12);
+    assert_near(number(test, "log10_p_holm"), log10(0.5), 1e-12); /* the other test was not done */
+    test = find_row(results, "tests", "comparison", "contextual", NULL);
+    assert_non_null(strstr(json_string_value(json_object_get(test, "refused")), "same questions"));
+    assert_true(json_is_null(json_object_get(test, "log10_p")));
+    json_decref(results);
+    qk_quiz_free(&quiz);
+    qk_model_close(models[0].model);
+    qk_model_close(models[1].model);
+}
+
+static void long_prompts_are_refused_or_cut(void **state)
+{
+    (void)state;
+    qk_named_model mha = open_golden("mha"); /* one token a character */
+    question_list list = { .n = 0 };
+    add(&list, "short", "yes", "c", true);
+    add(&list, "a prompt that is a good deal longer", "no", "c", true);
+    save(work_path("long.jsonl"), &list);
+    qk_quiz quiz = load(work_path("long.jsonl"));
+    qk_compute compute = plain;
+    qk_tasks_settings settings = { .cut_left = false };
+    json_t *results;
+    compute.max_tokens = 21;
+    assert_refused(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, NULL, err), QK_E_ARGUMENT,
+                   "mha: question long.jsonl#2: 40 tokens with its answer, the context has 21");
+    settings.cut_left = true;
+    qk_run *run = open_run("cut", false);
+    assert_ok(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, run, err));
+    json_t *samples = samples_of(run);
+    assert_int_equal(number(json_array_get(samples, 0), "cut"), 0);
+    assert_int_equal(number(json_array_get(samples, 1), "cut"), 19);
+    assert_int_equal(number(json_array_get(samples, 1), "tokens"), 21);
+    /* the marker stays, then the last 17 characters of the prompt (the tokenizer puts a space first), then " no" */
+    verdict v = judge(mha.model, "good deal longer", "no");
+    assert_int_equal(v.n_tokens, 21);
+    assert_near(number(json_array_get(samples, 1), "nll"), v.nll, 1e-5);
+    json_t *warnings = json_object_get(results, "warnings");
+    assert_non_null(strstr(json_string_value(json_array_get(warnings, 0)), "1 of 2 prompts lost their start"));
+    json_decref(results);
+    compute.max_tokens = 4;
+    assert_refused(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, NULL, err), QK_E_ARGUMENT,
+                   "question long.jsonl#1: the answer alone has 4 tokens");
+    compute.no_bos = true;
+    compute.max_tokens = 5;
+    assert_ok(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, NULL, err));
+    json_decref(results), json_decref(samples);
+    qk_run_close(run);
+    qk_quiz_free(&quiz);
+    qk_model_close(mha.model);
+}
+
+static bool stop_at_once(void *user, const char *phase, double done, double total)
+{
+    (void)user, (void)phase, (void)done, (void)total;
+    return false;
+}
+
+static void a_resumed_study_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    qk_named_model demo = open_demo();
+    question_list list = counted_questions(demo.model), fewer = list;
+    fewer.n = 3;
+    save(work_path("whole.jsonl"), &list);
+    save(work_path("fewer.jsonl"), &fewer);
+    qk_quiz quiz = load(work_path("whole.jsonl")), part = load(work_path("fewer.jsonl"));
+    qk_run *whole = open_run("run-whole", false), *broken = open_run("run-broken", false);
+    json_t *wanted = ask(&demo, 1, &quiz, whole), *wanted_samples = samples_of(whole), *results;
+    qk_compute stopping = plain;
+    stopping.progress = (qk_progress) { stop_at_once, NULL };
+    assert_refused(qk_study_tasks(&results, &demo, 1, &quiz, &(qk_tasks_settings) { 0 }, &stopping, broken, err),
+                   QK_E_INTERRUPTED, "");
+    json_decref(ask(&demo, 1, &part, broken)); /* killed after three questions */
+    assert_int_equal(qk_run_count(broken), 3);
+    qk_run_close(broken);
+    broken = open_run("run-broken", true);
+    results = ask(&demo, 1, &quiz, broken);
+    json_t *samples = samples_of(broken);
+    assert_int_equal(qk_run_count(broken), 6);
+    assert_true(json_equal(results, wanted));
+    assert_true(json_equal(samples, wanted_samples));
+    json_decref(results), json_decref(samples);
+
+    /* What is journaled is believed, what does not fit is asked again. */
+    json_t *unit = qk_run_get(broken, 0, "baseline", 0), *odd = json_pack("{s:f,s:[i]}", "nll", 1.0, "top", 100000);
+    double nll = number(unit, "nll");
+    json_object_set_new(unit, "nll", json_real(nll + 100));
+    assert_ok(qk_run_put(broken, 0, "baseline", 0, unit, err));
+    assert_ok(qk_run_put(broken, 0, "baseline", 1, odd, err));
+    results = ask(&demo, 1, &quiz, broken);
+    samples = samples_of(broken);
+    assert_near(number(json_array_get(samples, 0), "nll"), nll + 100, 1e-9);
+    assert_true(json_equal(json_array_get(samples, 1), json_array_get(wanted_samples, 1)));
+    json_decref(results), json_decref(samples), json_decref(unit), json_decref(odd);
+    json_decref(wanted), json_decref(wanted_samples);
+    qk_run_close(whole), qk_run_close(broken);
+    qk_quiz_free(&quiz), qk_quiz_free(&part);
+    qk_model_close(demo.model);
+}
+
+#define GOOD "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}\n"
+
+static void bad_files_are_refused_by_line(void **state)
+{
+    (void)state;
+    static const struct { const char *lines, *part; } cases[] = {
+        { "", "bad.jsonl:1: expected one JSON object a line" },
+        { "\n\n", "bad.jsonl:1: expected one JSON object a line" },
+        { GOOD "\n[1]\n", "bad.jsonl:3: expected a JSON object, found an array" },
+        { GOOD "{\"prompt\":\"p\"\n", "bad.jsonl:2: expected a JSON object, found at column" },
+        { GOOD "{\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
+          "bad.jsonl:2: key \"prompt\": expected text, found nothing" },
+        { "{\"prompt\":\"p\",\"answer\":4,\"category\":\"c\",\"kind\":\"parametric\"}",
+          "bad.jsonl:1: key \"answer\": expected text, found an integer" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\",\"kind\":\"parametric\"}", "key \"category\": expected text" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\"}", "key \"kind\": expected text, found nothing" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"both\"}",
+          "key \"kind\": expected \"parametric\" or \"contextual\", found \"both\"" },
+        { "{\"prompt\":\"\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
+          "key \"prompt\": expected text, found an empty one" },
+        { "{\"prompt\":\"p \",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
+          "key \"prompt\": expected no white space at its end" },
+        { "{\"prompt\":\"p\",\"answer\":\" a\",\"category\":\"c\",\"kind\":\"parametric\"}",
+          "key \"answer\": expected no white space at its start" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\\n\",\"category\":\"c\",\"kind\":\"parametric\"}",
+          "key \"answer\": expected no white space at its end" },
+        { "{\"prompt\":\"p\\u0000q\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}", "a NUL character" },
+        { GOOD "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"contextual\"}",
+          "bad.jsonl:2: category \"c\": expected parametric, as before, found contextual" },
+        { "{\"id\":3,\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}\n"
+          "{\"id\":\"3\",\"prompt\":\"r\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
+          "question id \"3\": expected once, found also at" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\",\"choices\":[\"a\"]}",
+          "key \"choices\": expected an array of 2 texts or more, found fewer" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\",\"choices\":[\"b\",\"d\"]}",
+          "key \"choices\": expected the answer \"a\" among them" },
+        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\",\"choices\":[\"a\",\"a\"]}",
+          "expected different texts, found \"a\" twice" },
+        { "{\"prompt\":\"p\xff\",\"answer\":\"a\"}", "bad.jsonl:1: expected UTF-8" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = work_path("bad.jsonl");
+        qk_quiz quiz;
+        assert_ok(qk_write_file(path, cases[i].lines, strlen(cases[i].lines), err));
+        assert_refused(qk_quiz_load(&quiz, &path, 1, 0, err), QK_E_FORMAT, cases[i].part);
+    }
+    const char *nowhere = work_path("nowhere.jsonl");
+    qk_quiz quiz;
+    assert_refused(qk_quiz_load(&quiz, &nowhere, 1, 0, err), QK_E_IO, "nowhere.jsonl");
+}
+
+static void files_limits_and_choices(void **state)
+{
+    (void)state;
+    static const char first[] =
+        "\xEF\xBB\xBF{\"id\":7,\"prompt\":\"p\",\"answer\":\"yes\",\"category\":\"c\",\"kind\":\"contextual\","
+        "\"choices\":[\"yes\",\"no\"],\"other\":1}\n\n"
+        "{\"prompt\":\"q\",\"answer\":\"no\",\"category\":\"c\",\"kind\":\"contextual\",\"choices\":[\"yes\",\"no\","
+        "\"maybe\",\"never\"]}\n"
+        "{\"prompt\":\"q\",\"answer\":\"no\",\"category\":\"c\",\"kind\":\"contextual\"}\n";
+    const char *paths[2] = { work_path("first.jsonl"), work_path("second.jsonl") };
+    qk_quiz quiz, limited;
+    assert_ok(qk_write_file(paths[0], first, sizeof first - 1, err));
+    assert_ok(qk_write_file(paths[1], GOOD, strlen(GOOD), err));
+    /* the second file calls the category something else */
+    qk_quiz refused;
+    assert_refused(qk_quiz_load(&refused, paths, 2, 0, err), QK_E_FORMAT, "second.jsonl:1: category \"c\"");
+    assert_ok(qk_quiz_load(&quiz, paths, 1, 0, err));
+    assert_int_equal(quiz.n, 3);
+    assert_string_equal(quiz.items[0].id, "7");
+    assert_string_equal(quiz.items[1].id, "first.jsonl#3");
+    assert_near(quiz.items[0].chance, 0.5, 0);
+    assert_near(quiz.items[1].chance, 0.25, 0);
+    assert_true(isnan(quiz.items[2].chance));
+    assert_int_equal(quiz.n_repeated, 1);
+    assert_ok(qk_quiz_load(&limited, paths, 1, 2, err));
+    assert_int_equal(limited.n, 2);
+    assert_string_not_equal(limited.sha256, quiz.sha256);
+    qk_quiz_free(&quiz), qk_quiz_free(&limited);
+}
+
+static void the_world_asks_the_same_questions(void **state)
+{
+    (void)state;
+    qk_quiz test, again, train, other, few;
+    assert_ok(qk_quiz_world(&test, 42, QK_SPLIT_TEST, 0, 5, err));
+    assert_ok(qk_quiz_world(&again, 42, QK_SPLIT_TEST, 0, 5, err));
+    assert_ok(qk_quiz_world(&train, 42, QK_SPLIT_TRAIN, 0, 5, err));
+    assert_ok(qk_quiz_world(&other, 43, QK_SPLIT_TEST, 0, 5, err));
+    unsigned two = 1 << QK_QUESTION_FACT | 1 << QK_QUESTION_SENTIMENT;
+    assert_ok(qk_quiz_world(&few, 42, QK_SPLIT_TEST, two, 5, err));
+    assert_int_equal(test.n, 5 * QK_N_QUESTION_KINDS);
+    assert_int_equal(test.n_categories, QK_N_QUESTION_KINDS);
+    assert_string_equal(test.sha256, again.sha256);
+    assert_string_not_equal(test.sha256, train.sha256);
+    assert_string_not_equal(test.sha256, other.sha256);
+    assert_int_equal(few.n, 10);
+    for (size_t i = 0; i < few.n; i++) {
+        const qk_quiz_item *item = &few.items[i];
+        bool sentiment = strcmp(few.categories[item->category].name, "sentiment") == 0;
+        assert_int_equal(few.categories[item->category].contextual, sentiment);
+        if (!sentiment) assert_true(isnan(item->chance));
+        else assert_true(item->chance == 0.5 && (!strcmp(item->answer, "good") || !strcmp(item->answer, "bad")));
+    }
+    assert_string_equal(few.items[7].id, "test-sentiment-2");
+    qk_quiz_free(&test), qk_quiz_free(&again), qk_quiz_free(&train), qk_quiz_free(&other), qk_quiz_free(&few);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_is_what_the_logits_say), cmocka_unit_test(the_numbers_are_counts_of_the_verdicts),
+        cmocka_unit_test(long_prompts_are_refused_or_cut), cmocka_unit_test(a_resumed_study_ends_in_the_same_bytes),
+        cmocka_unit_test(bad_files_are_refused_by_line), cmocka_unit_test(files_limits_and_choices),
+        cmocka_unit_test(the_world_asks_the_same_questions),
+    };
+    return cmocka_run_group_tests(tests, make_work_folder, remove_work_folder);
+}
