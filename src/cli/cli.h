@@ -32,6 +32,11 @@ typedef enum cli_option_id {
     OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_PRESET, OPTION_CAPTURED,
     OPTION_OP, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_TOP_K, OPTION_BOOTSTRAP,
     OPTION_PART, OPTION_FROM, OPTION_CATEGORIES,
+    OPTION_TOKENIZER, OPTION_VALID, OPTION_HOLD_OUT, OPTION_VALID_TOKENS,
+    OPTION_STEPS, OPTION_TOKENS, OPTION_BATCH, OPTION_MICRO, OPTION_LR, OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY,
+    OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK, OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP,
+    OPTION_INIT_STD, OPTION_ACROSS_DOCUMENTS, OPTION_RECOMPUTE, OPTION_SAVE_EVERY, OPTION_VALID_EVERY, OPTION_KEEP,
+    OPTION_DTYPE,
     N_OPTIONS
 } cli_option_id;
 
@@ -44,15 +49,29 @@ typedef enum cli_option_id {
 
 typedef struct cli_list { const char **items; size_t n; } cli_list; /* borrows argv's strings */
 
+/* What training takes, whatever it begins with (training.h). */
+#define OPTIONS_TRAINING                                                                                               \
+    OPTION_OUTPUT, OPTION_JSON, OPTION_RESUME, OPTION_DRY_RUN, OPTION_DTYPE, OPTION_KEEP, OPTION_SAVE_EVERY,           \
+    OPTIONS_TEXTS, OPTION_WORLD, OPTION_VALID, OPTION_HOLD_OUT, OPTION_VALID_TOKENS, OPTION_VALID_EVERY,               \
+    OPTION_CONTEXT, OPTION_NO_BOS, OPTION_ACROSS_DOCUMENTS, OPTION_STEPS, OPTION_TOKENS, OPTION_BATCH, OPTION_LR,      \
+    OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY, OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK,              \
+    OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP, OPTION_SEED, OPTION_MICRO, OPTION_RECOMPUTE,              \
+    OPTION_PRECISION, OPTION_REFERENCE, OPTION_THREADS, OPTION_MAX_MEM, OPTION_CACHE_DIR
+
 /* What was asked; a verb reads only what it takes.  Defaults stand in options.c, per-verb ones in the verb. */
 typedef struct cli_options {
     bool given[N_OPTIONS];
     const char *output, *cache_dir, *split, *file, *decode, *layers;
     bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left;
-    cli_list texts, calib, captured, hooks, questions;
+    bool no_decay_qk, across_documents, recompute;
+    cli_list texts, calib, captured, hooks, questions, valid;
+    const char *tokenizer;
     uint64_t context, threads, limit, from, world, stride, seeds, seed, top_k, bootstrap, max_mem;
+    uint64_t valid_tokens, steps, tokens, batch, micro, warmup, decay, save_every, valid_every, keep;
     double lambda, tolerance;
+    double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
+    int schedule, dtype;
     int figures, tensors, categories;                                           /* bit sets */
 } cli_options;
 
@@ -83,7 +102,7 @@ typedef struct cli_progress {
     bool quiet, terminal, colour;
     bool drawn;               /* a bar stands on the current line */
     char phase[80];           /* of the last tick */
-    double done;              /* of the last tick; less than that is a new phase of the same name */
+    double first, done;       /* of the phase's first tick and of the last; less than that is a new phase of that name */
     double started, shown;    /* seconds, monotonic: begin of the phase, last time something was written */
 } cli_progress;
 

@@ -41,6 +41,7 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
 
 static const char *const group_titles[] = {
     [GROUP_RESULT] = "Result:",     [GROUP_DOCUMENTS] = "Documents:", [GROUP_QUESTION] = "Question:",
+    [GROUP_TRAINING] = "Training:",
     [GROUP_COMPUTE] = "Computing:", [GROUP_TALK] = "Talk:",
 };
 

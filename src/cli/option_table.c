@@ -2,6 +2,7 @@
 #include "cli/option_table.h"
 
 #include "text/world.h"
+#include "train/train.h"
 
 static const cli_choice precisions[] = {
     { "auto", QK_PRECISION_AUTO },
@@ -51,6 +52,14 @@ static const cli_choice categories[] = {
     { "counterfact", 1 << QK_QUESTION_COUNTERFACT },
     { NULL, 0 },
 };
+
+static const cli_choice schedules[] = {
+    { "cosine", QK_SCHEDULE_COSINE },
+    { "constant", QK_SCHEDULE_CONSTANT },
+    { "wsd", QK_SCHEDULE_WSD },
+    { NULL, 0 },
+};
+static const cli_choice dtypes[] = { { "f32", QK_DTYPE_F32 }, { "bf16", QK_DTYPE_BF16 }, { NULL, 0 } };
 
 #define MATTERS .matters = true,
 #define FLAG(field) .kind = KIND_FLAG, .offset = offsetof(cli_options, field)
@@ -114,7 +123,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_QUESTIONS] = { "questions", "FILE", 0, GROUP_DOCUMENTS, LIST(questions),
                            .doc = "questions: .jsonl with prompt, answer, category, kind; repeatable" },
     [OPTION_WORLD] = { "world", "SEED", 0, GROUP_DOCUMENTS, MATTERS COUNT(world, 0, 1e18),
-                       .doc = "questions about the synthetic world of this seed (42; without --questions)" },
+                       .doc = "the invented world of this seed: its questions (42; without --questions), its "
+                              "unlimited text in place of --texts" },
     [OPTION_CUT_LEFT] = { "cut-left", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(cut_left),
                           .doc = "leave out the start of prompts that do not fit -c, which are else refused" },
     [OPTION_HOOKS] = { "hooks", "LIST", 0, GROUP_QUESTION, LIST(hooks),
@@ -142,7 +152,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SEEDS] = { "seeds", "N", 0, GROUP_QUESTION, MATTERS COUNT(seeds, 1, 10000),
                        .doc = "how many random controls (10)" },
     [OPTION_SEED] = { "seed", "N", 's', GROUP_QUESTION, MATTERS COUNT(seed, 0, 1e18),
-                      .doc = "seed of the first control, of a world's text (42)" },
+                      .doc = "seed of the first control, of a world's text, of a training (42)" },
     [OPTION_TOP_K] = { "top-k", "K", 0, GROUP_QUESTION, MATTERS COUNT(top_k, 1, 1 << 20),
                        .doc = "criterion top-k: dims a head (1)" },
     [OPTION_BOOTSTRAP] = { "bootstrap", "N", 0, GROUP_QUESTION, MATTERS COUNT(bootstrap, 100, 10000000),
@@ -153,4 +163,52 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                       .doc = "number of the first one (0)" },
     [OPTION_CATEGORIES] = { "categories", "LIST", 0, GROUP_QUESTION, MATTERS SET(categories, categories),
                             .doc = "of questions: fact, pass_key, key_value, sum, order, sentiment, counterfact (all)" },
+    [OPTION_TOKENIZER] = { "tokenizer", "PATH", 0, GROUP_DOCUMENTS, TEXT(tokenizer),
+                           .doc = "folder with a tokenizer.json or tokenizer.model, or such a file (beside CONFIG)" },
+    [OPTION_VALID] = { "valid", "PATH", 0, GROUP_DOCUMENTS, LIST(valid),
+                       .doc = "held-out documents, as --texts; repeatable" },
+    [OPTION_HOLD_OUT] = { "hold-out", "PERCENT", 0, GROUP_DOCUMENTS, MATTERS NUMBER(hold_out, 0, 90),
+                          .doc = "hold out the last PERCENT of the documents of --texts (10)" },
+    [OPTION_VALID_TOKENS] = { "valid-tokens", "N", 0, GROUP_DOCUMENTS, MATTERS COUNT(valid_tokens, 2, 1 << 30),
+                              .doc = "at most N held-out tokens are scored (65536)" },
+    [OPTION_STEPS] = { "steps", "N", 0, GROUP_TRAINING, MATTERS COUNT(steps, 0, 1e12), .doc = "optimiser steps" },
+    [OPTION_TOKENS] = { "tokens", "N", 0, GROUP_TRAINING, COUNT(tokens, 1, 1e18),
+                        .doc = "the same in tokens: as many whole steps as N fills" },
+    [OPTION_BATCH] = { "batch", "ROWS", 'b', GROUP_TRAINING, MATTERS COUNT(batch, 1, 1 << 24),
+                       .aliases = { "batch-size" }, .doc = "rows of one context in a step (16)" },
+    [OPTION_MICRO] = { "micro", "ROWS", 0, GROUP_TRAINING, MATTERS COUNT(micro, 1, 1 << 24),
+                       .aliases = { "micro-batch" }, .doc = "rows computed together (about 2048 tokens)" },
+    [OPTION_LR] = { "lr", "X", 0, GROUP_TRAINING, MATTERS NUMBER(learning_rate, 0, 1e3),
+                    .aliases = { "learning-rate" }, .doc = "learning rate at its height (1e-3)" },
+    [OPTION_SCHEDULE] = { "schedule", "S", 0, GROUP_TRAINING, MATTERS CHOICE(schedule, schedules),
+                          .doc = "cosine, constant, or wsd: constant, then a cosine fall (cosine)" },
+    [OPTION_WARMUP] = { "warmup", "N", 0, GROUP_TRAINING, MATTERS COUNT(warmup, 0, 1e12),
+                        .doc = "steps of linear rise (a tenth of the steps, at most 100)" },
+    [OPTION_DECAY] = { "decay", "N", 0, GROUP_TRAINING, MATTERS COUNT(decay, 1, 1e12),
+                       .doc = "wsd: steps of the fall (a fifth of the steps)" },
+    [OPTION_MIN_LR] = { "min-lr", "SHARE", 0, GROUP_TRAINING, MATTERS NUMBER(min_lr, 0, 1),
+                        .doc = "end of the fall, as a share of the height (0.1)" },
+    [OPTION_WEIGHT_DECAY] = { "weight-decay", "X", 0, GROUP_TRAINING, MATTERS NUMBER(weight_decay, 0, 100),
+                              .doc = "of matrices, decoupled (0.1)" },
+    [OPTION_NO_DECAY_QK] = { "no-decay-qk", NULL, 0, GROUP_TRAINING, MATTERS FLAG(no_decay_qk),
+                             .doc = "no weight decay of query and key projections" },
+    [OPTION_BETA1] = { "beta1", "X", 0, GROUP_TRAINING, MATTERS NUMBER(beta1, 0, 0.999999), .doc = "AdamW (0.9)" },
+    [OPTION_BETA2] = { "beta2", "X", 0, GROUP_TRAINING, MATTERS NUMBER(beta2, 0, 0.999999), .doc = "AdamW (0.95)" },
+    [OPTION_EPSILON] = { "epsilon", "X", 0, GROUP_TRAINING, MATTERS NUMBER(epsilon, 1e-30, 1),
+                         .doc = "AdamW (1e-8)" },
+    [OPTION_CLIP] = { "clip", "X", 0, GROUP_TRAINING, MATTERS NUMBER(clip, 0, 1e9),
+                      .doc = "largest norm of the gradient; 0 = not clipped (1)" },
+    [OPTION_INIT_STD] = { "init-std", "X", 0, GROUP_TRAINING, MATTERS NUMBER(init_std, 0, 10),
+                          .doc = "of the weights at the start (0.02)" },
+    [OPTION_ACROSS_DOCUMENTS] = { "across-documents", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(across_documents),
+                                  .doc = "tokens see earlier documents of their row" },
+    [OPTION_RECOMPUTE] = { "recompute", NULL, 0, GROUP_COMPUTE, FLAG(recompute),
+                           .doc = "compute activations twice instead of keeping them" },
+    [OPTION_SAVE_EVERY] = { "save-every", "N", 0, GROUP_RESULT, COUNT(save_every, 0, 1e12),
+                            .doc = "steps between checkpoints; 0 = only the last (500)" },
+    [OPTION_VALID_EVERY] = { "valid-every", "N", 0, GROUP_TRAINING, COUNT(valid_every, 0, 1e12),
+                             .doc = "steps between looks at the held-out loss; 0 = none (250)" },
+    [OPTION_KEEP] = { "keep", "K", 0, GROUP_RESULT, COUNT(keep, 1, 1000000), .doc = "checkpoints that stay (2)" },
+    [OPTION_DTYPE] = { "dtype", "T", 0, GROUP_RESULT, CHOICE(dtype, dtypes),
+                       .doc = "f32 or bf16: of the weights in the folder of -o (f32)" },
 };

@@ -19,6 +19,7 @@ typedef enum cli_option_group {
     GROUP_RESULT,
     GROUP_DOCUMENTS,
     GROUP_QUESTION,
+    GROUP_TRAINING,
     GROUP_COMPUTE,
     GROUP_TALK
 } cli_option_group;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/option_table.h"
+#include "train/train.h"
 
 static const cli_options defaults = {
     .lambda = 5,
@@ -18,6 +19,22 @@ static const cli_options defaults = {
     .criterion = QK_CRITERION_LAYER_MEAN,
     .control = QK_CONTROL_EXCLUDING,
     .preset = QK_PRESET_NONE,
+    .hold_out = 10,
+    .valid_tokens = 65536,
+    .batch = 16,
+    .learning_rate = 1e-3,
+    .min_lr = 0.1,
+    .weight_decay = 0.1,
+    .beta1 = 0.9,
+    .beta2 = 0.95,
+    .epsilon = 1e-8,
+    .clip = 1,
+    .init_std = 0.02,
+    .save_every = 500,
+    .valid_every = 250,
+    .keep = 2,
+    .schedule = QK_SCHEDULE_COSINE,
+    .dtype = QK_DTYPE_F32,
 };
 
 /* ---- reading one value */

@@ -79,26 +79,36 @@ static void draw_bar(cli_progress *progress, double share, const char *tail)
     progress->drawn = true;
 }
 
+/* A phase goes by what stands before ": "; what follows may change from tick to tick. */
+static bool same_phase(const cli_progress *progress, const char *phase)
+{
+    size_t n = strcspn(phase, ":"), shown = strcspn(progress->phase, ":");
+    if (n >= sizeof progress->phase) n = sizeof progress->phase - 1;
+    return n == shown && strncmp(progress->phase, phase, n) == 0;
+}
+
 static bool tick(void *user, const char *phase, double done, double total)
 {
     cli_progress *progress = user;
     if (stop_asked) return false;
     if (progress->quiet) return true;
     double now = cli_seconds();
-    if (done < progress->done || strncmp(progress->phase, phase, sizeof progress->phase - 1) != 0) {
-        snprintf(progress->phase, sizeof progress->phase, "%s", phase);
+    if (done < progress->done || !same_phase(progress, phase)) {
         progress->started = now;
+        progress->first = done;
         if (progress->shown <= 0) progress->shown = now;
     }
+    snprintf(progress->phase, sizeof progress->phase, "%s", phase);
     progress->done = done;
     if (now - progress->shown < (progress->terminal ? bar_every : line_every)) return true;
     progress->shown = now;
     double elapsed = now - progress->started, share = total > 0 ? done / total : 0;
     share = share > 1 ? 1 : share > 0 ? share : 0;
     char tail[96], left[32], rate[32];
-    if (share > 0 && elapsed > 0)
-        snprintf(tail, sizeof tail, "%3.0f %%  %s/s  %s left", 100 * share, cli_human_count(rate, done / elapsed),
-                 clock_text(left, elapsed * (1 - share) / share));
+    double gained = done - progress->first; /* a resumed run begins in the middle */
+    if (gained > 0 && elapsed > 0)
+        snprintf(tail, sizeof tail, "%3.0f %%  %s/s  %s left", 100 * share, cli_human_count(rate, gained / elapsed),
+                 clock_text(left, total > done ? elapsed * (total - done) / gained : 0));
     else
         snprintf(tail, sizeof tail, "%3.0f %%", 100 * share);
     if (progress->terminal)

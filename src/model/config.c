@@ -184,30 +184,33 @@ qk_status qk_config_from_llama2c(qk_config *c, const qk_llama2c *h, qk_error *er
     return QK_OK;
 }
 
-static qk_status check(const qk_config *c, const qk_ckpt *ckpt, qk_error *err)
+/* What a source of a configuration fills. */
+static const qk_config empty = { .rope_factor = 1, .rope_attention_factor = 1, .rope_yarn_truncate = true };
+
+static qk_status check(const qk_config *c, const char *path, qk_error *err)
 {
     if (c->n_heads % c->n_kv_heads)
-        return qk_fail(err, QK_E_FORMAT, "%s: %d query heads cannot share %d key/value heads", qk_ckpt_path(ckpt),
+        return qk_fail(err, QK_E_FORMAT, "%s: %d query heads cannot share %d key/value heads", path,
                        c->n_heads, c->n_kv_heads);
     if (c->head_dim < 2 || c->head_dim % 2)
-        return qk_fail(err, QK_E_FORMAT, "%s: head_dim %d: expected an even number", qk_ckpt_path(ckpt), c->head_dim);
+        return qk_fail(err, QK_E_FORMAT, "%s: head_dim %d: expected an even number", path, c->head_dim);
     if (!(c->softmax_scale > 0) || isinf(c->softmax_scale))
-        return qk_fail(err, QK_E_FORMAT, "%s: softmax scale: expected a positive number, found %g", qk_ckpt_path(ckpt),
+        return qk_fail(err, QK_E_FORMAT, "%s: softmax scale: expected a positive number, found %g", path,
                        c->softmax_scale);
     if (c->rope_kind != QK_ROPE_NONE && !(c->rope_theta > 1 && c->rope_theta < 1e30))
-        return qk_fail(err, QK_E_FORMAT, "%s: rope_theta %g: expected a number above 1", qk_ckpt_path(ckpt),
+        return qk_fail(err, QK_E_FORMAT, "%s: rope_theta %g: expected a number above 1", path,
                        c->rope_theta);
     if (c->rope_kind == QK_ROPE_DYNAMIC && c->head_dim < 4)
-        return qk_fail(err, QK_E_FORMAT, "%s: dynamic rope scaling needs a head_dim of at least 4", qk_ckpt_path(ckpt));
+        return qk_fail(err, QK_E_FORMAT, "%s: dynamic rope scaling needs a head_dim of at least 4", path);
     if ((int64_t)c->n_heads * c->head_dim > 1 << 22)
-        return qk_fail(err, QK_E_FORMAT, "%s: %d heads of %d dims: too wide", qk_ckpt_path(ckpt), c->n_heads,
+        return qk_fail(err, QK_E_FORMAT, "%s: %d heads of %d dims: too wide", path, c->n_heads,
                        c->head_dim);
     return QK_OK;
 }
 
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err)
 {
-    qk_config c = { .rope_factor = 1, .rope_attention_factor = 1, .rope_yarn_truncate = true };
+    qk_config c = empty;
     qk_status status;
     if (qk_ckpt_llama2c(ckpt))
         status = qk_config_from_llama2c(&c, qk_ckpt_llama2c(ckpt), err);
@@ -217,8 +220,18 @@ qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, q
         status = qk_config_from_json(&c, arena, qk_ckpt_config(ckpt), err);
     else
         return qk_fail(err, QK_E_IO, "%s: no config.json beside it: the architecture is not known", qk_ckpt_path(ckpt));
-    if (!status) status = check(&c, ckpt, err);
+    if (!status) status = check(&c, qk_ckpt_path(ckpt), err);
     if (status) return qk_ckpt_config(ckpt) ? qk_prefix(err, status, "%s", qk_ckpt_folder(ckpt)) : status;
     *out = c;
     return QK_OK;
+}
+
+qk_status qk_config_of_json(qk_config *out, qk_arena *arena, const json_t *config, const char *path, qk_error *err)
+{
+    qk_config c = empty;
+    qk_status status = qk_config_from_json(&c, arena, config, err);
+    if (status) return qk_prefix(err, status, "%s", path);
+    status = check(&c, path, err);
+    if (!status) *out = c;
+    return status;
 }

@@ -45,6 +45,12 @@ qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *co
 qk_model qk_model_at_scale(const qk_model *model, double softmax_scale);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
+/* The same from config.json alone; `path` is for messages. */
+qk_status qk_config_of_json(qk_config *out, qk_arena *arena, const json_t *config, const char *path, qk_error *err);
+/* bare.c: a configuration and a tokenizer without weights, to train from scratch: it can read text and be the source of
+ * parameters, not be run.  `config_path` names a config.json; the tokenizer is found in `tokenizer_path`, a folder or a
+ * tokenizer.json or tokenizer.model (NULL: beside the configuration).  QK_E_ARGUMENT: more tokens than embeddings. */
+qk_status qk_model_open_bare(qk_model **out, const char *config_path, const char *tokenizer_path, qk_error *err);
 /* config_write.c: the config.json that makes transformers, where it can, and qkscope compute what `config` says.  Keys of
  * `source` (another config.json, NULL: none) that do not contradict are kept.  QK_E_UNSUPPORTED: no form of config.json
  * can say it. */

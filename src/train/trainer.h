@@ -59,6 +59,8 @@ typedef struct qk_training {
     qk_precision precision;
     bool reference, recompute; /* as in qk_gradient_spec */
     int n_threads;
+    uint64_t max_bytes;        /* of resident memory, for qk_train_fit and the validation; 0 = no limit */
+    uint64_t around_bytes;     /* what the caller holds: texts, tokens, a tokenizer */
     const qk_sequence *validation; /* [n_validation] held-out sequences; none: no validation */
     size_t n_validation;
     uint64_t valid_every;      /* steps; 0 = never.  Also before the first step and after the last */
@@ -87,10 +89,13 @@ typedef struct qk_training_result {
  *   QK_E_IO           a folder or file that cannot be written; checkpoints that were there stay. */
 qk_status qk_train_run(qk_training_result *out, const qk_training *training, qk_error *err);
 
-/* Bytes that a run would hold: parameters, gradient, moments, activations, validation. */
-uint64_t qk_train_bytes(const qk_training *training);
-/* Lower micro_rows and switch recompute on until the run fits in `max_bytes` (0 = as it is); QK_E_BUDGET names the
- * least that would do. */
-qk_status qk_train_fit(qk_training *training, uint64_t max_bytes, qk_error *err);
+/* Weights of a model of this configuration. */
+uint64_t qk_train_n_values(const qk_config *config);
+/* Bytes that a run of a model of `config` would hold: the program, parameters, gradient, moments, activations,
+ * validation.  training->parameters may still be NULL. */
+uint64_t qk_train_bytes(const qk_config *config, const qk_training *training);
+/* Lower micro_rows and switch recompute on until the run fits in training->max_bytes; QK_E_BUDGET names the least that
+ * would do. */
+qk_status qk_train_fit(qk_training *training, const qk_config *config, qk_error *err);
 
 #endif

@@ -38,6 +38,9 @@ qk_pass_spec qk_trainer_validation_spec(const qk_training *training);
 /* Held-out loss of the present weights into trainer->validation. */
 qk_status qk_trainer_validate(qk_trainer *trainer, qk_error *err);
 
+/* Its max_bytes: the least that does, where the run has a limit. */
+uint64_t qk_trainer_validation_budget(const qk_trainer *trainer);
+
 /* ---- trainer_log.c */
 
 /* Open both files: anew, or cut back to `log_bytes` and continued. */

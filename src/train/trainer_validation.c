@@ -25,6 +25,7 @@ qk_status qk_trainer_validate(qk_trainer *r, qk_error *err)
     qk_validation_row row = { .step = r->last.step, .n_tokens = r->last.n_tokens };
     double nll = 0;
     spec.progress = (qk_progress){ tick, r };
+    spec.max_bytes = qk_trainer_validation_budget(r);
     r->doing = "validation";
     qk_status status = qk_pass_run(&result, r->training->parameters->model, &spec, err);
     r->doing = "";
