@@ -369,6 +369,36 @@ static void mcnemar_matches_exact_fractions(void **state)
     assert_true(isnan(qk_test_mcnemar(3, 2, 2).estimate));
 }
 
+/* One share's own interval; and the mean of several is held about as often as the interval says. */
+static void the_mean_of_shares_is_covered(void **state)
+{
+    (void)state;
+    static const double truths[] = { 0.99, 0.8, 0.5, 0.97, 0.05, 0.9 };
+    enum { DRAWS = 4000, N = 40 };
+    qk_interval one = qk_wilson(3, 17), mean = qk_mean_share(&one, 1), shares[COUNT(truths)];
+    double truth = 0;
+    size_t n_held = 0;
+    qk_rng rng;
+    qk_rng_seed(&rng, 6);
+    assert_near(mean.estimate, one.estimate, 1e-15);
+    assert_near(mean.low, one.low, 1e-15);
+    assert_near(mean.high, one.high, 1e-15);
+    for (size_t i = 0; i < COUNT(truths); i++) truth += truths[i] / COUNT(truths);
+    for (int draw = 0; draw < DRAWS; draw++) {
+        for (size_t i = 0; i < COUNT(truths); i++) {
+            size_t n_right = 0;
+            for (int q = 0; q < N; q++) n_right += qk_rng_uniform(&rng) < truths[i];
+            shares[i] = qk_wilson(n_right, N);
+        }
+        mean = qk_mean_share(shares, COUNT(truths));
+        n_held += mean.low <= truth && truth <= mean.high;
+    }
+    if (n_held < 0.935 * DRAWS || n_held > 0.985 * DRAWS) fail_msg("held %zu times of %d", n_held, DRAWS);
+    shares[1] = qk_wilson(0, 0);
+    assert_non_null(qk_mean_share(shares, 2).refused);
+    assert_non_null(qk_mean_share(shares, 0).refused);
+}
+
 /* The interval of a paired difference holds the true one about as often as it says, also for few questions. */
 static void the_paired_interval_covers(void **state)
 {
@@ -495,7 +525,8 @@ int main(void)
         cmocka_unit_test(dishonest_tests_are_refused), cmocka_unit_test(corrections_match_scipy),
         cmocka_unit_test(bootstrap_matches_its_formula), cmocka_unit_test(bootstrap_of_bad_samples),
         cmocka_unit_test(wilson_matches_newcombe_and_scipy), cmocka_unit_test(mcnemar_matches_exact_fractions),
-        cmocka_unit_test(the_paired_interval_covers), cmocka_unit_test(bootstrap_covers),
+        cmocka_unit_test(the_paired_interval_covers), cmocka_unit_test(the_mean_of_shares_is_covered),
+        cmocka_unit_test(bootstrap_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

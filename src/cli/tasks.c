@@ -48,18 +48,19 @@ static qk_status print_categories(const json_t *results, qk_error *err)
 
 static qk_status print_kinds(const json_t *results, qk_error *err)
 {
-    static const char *const heads[] = { "model", "kind", "categories", "mean %", "same answer %",
+    static const char *const heads[] = { "model", "kind", "categories", "mean %", "95 %",       "same answer %",
                                          "n",     "right", "pooled %",  "95 %",   "nats/answer" };
     cli_table table;
     size_t i;
     json_t *row;
     putchar('\n');
-    cli_table_start(&table, heads, "llrrrrrrrr");
+    cli_table_start(&table, heads, "llrrrrrrrrr");
     json_array_foreach(json_object_get(results, "kinds"), i, row) {
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
         cli_table_add(&table, "%s", cli_text(row, "kind"));
         cli_table_add_number(&table, cli_number(row, "categories"), 0);
         add_percent(&table, cli_number(row, "macro"));
+        add_percent_interval(&table, json_object_get(row, "macro_ci95"), 100, 1);
         add_percent(&table, cli_number(row, "most_common"));
         cli_table_add_number(&table, cli_number(row, "questions"), 0);
         cli_table_add_number(&table, cli_number(row, "right"), 0);

@@ -42,11 +42,11 @@ static void put_model_findings(FILE *stream, const qk_results *results, size_t m
     for (int k = 0; k < 2; k++) {
         const json_t *row = qk_find_row(results, "kinds", model, "kind", kinds[k]);
         if (!row) continue;
-        qk_html(stream, "%s<b>%g\u00a0%% of the %s questions</b> right on average over %g categor%s; %g of %g pooled",
-                comma, percent(row, "macro"), kinds[k], qk_field_number(row, "categories"),
+        qk_html(stream, "%s<b>%g\u00a0%% of the %s questions</b> right", comma, percent(row, "macro"), kinds[k]);
+        put_percent_interval(stream, row, "macro_ci95");
+        qk_html(stream, " on average over %g categor%s; %g of %g pooled", qk_field_number(row, "categories"),
                 qk_field_number(row, "categories") == 1 ? "y" : "ies", qk_field_number(row, "right"),
                 qk_field_number(row, "questions"));
-        put_percent_interval(stream, row, "ci95");
         qk_html(stream, "; always the most frequent answer would reach %g\u00a0%%", percent(row, "most_common"));
         comma = ". It answers ";
     }
@@ -119,6 +119,7 @@ static void put_tables(FILE *stream, const qk_results *results)
         { "kind", "kind", QK_CELL_TEXT, NULL },
         { "categories", "categories", QK_CELL_NUMBER, NULL },
         { "mean accuracy", "macro", QK_CELL_NUMBER, "mean over categories" },
+        { "95 % interval", "macro_ci95", QK_CELL_PAIR, "of the mean over these categories" },
         { "same answer", "most_common", QK_CELL_NUMBER, "always the most frequent answer, mean over categories" },
         { "questions", "questions", QK_CELL_NUMBER, NULL },
         { "right", "right", QK_CELL_NUMBER, NULL },
@@ -155,7 +156,8 @@ static void put_limits(FILE *stream, const qk_results *results)
     fputs("<li>They show which answers a model gives word for word. What it would say in other words, or after "
           "thinking aloud, they do not show.</li>\n"
           "<li>With the true tokens before it, a later token of an answer is easier than after a mistake; as every "
-          "token must be right, the verdict is the same as that of greedy decoding.</li>\n"
+          "token must be right, the verdict is the same as that of greedy decoding. Whether a model would stop behind "
+          "the answer is not asked.</li>\n"
           "<li>Intervals and tests take each question as one independent draw of its category. Questions made from "
           "few patterns are more alike than that.</li>\n"
           "<li>The mean over categories weighs a small category like a large one; pooled accuracy weighs "

@@ -132,7 +132,7 @@ static const field category_fields[] = {
     { "most_common", NUMBER_OR_NULL }, { "nll", NUMBER_OR_NULL }, END
 };
 static const field kind_fields[] = {
-    { "model", MODEL }, { "kind", TEXT }, { "categories", COUNT }, { "macro", NUMBER_OR_NULL },
+    { "model", MODEL }, { "kind", TEXT }, { "categories", COUNT }, { "macro", NUMBER_OR_NULL }, { "macro_ci95", PAIR_OR_NULL },
     { "questions", COUNT }, { "right", COUNT }, { "accuracy", NUMBER_OR_NULL }, { "ci95", PAIR_OR_NULL },
     { "most_common", NUMBER_OR_NULL }, { "nll", NUMBER_OR_NULL }, END
 };

@@ -1,7 +1,8 @@
 /* proportions.c - shares of right answers: one share's interval, and two models on the same questions.
  *
- * Interval of one share: Wilson 1927.  Exact McNemar test: McNemar 1947, the binomial tail over the discordant pairs.
- * Interval of a paired difference: Wald's with 1/2 added to each of the four cells, Agresti and Min 2005. */
+ * Interval of one share: Wilson 1927; of the mean of several: Zou and Donner 2008.  Exact McNemar test: McNemar 1947,
+ * the binomial tail over the discordant pairs.  Interval of a paired difference: Wald's with 1/2 added to each of the
+ * four cells, Agresti and Min 2005. */
 #include "stats/internal.h"
 
 static const double Z_95 = 1.959963984540054236;
@@ -19,6 +20,24 @@ qk_interval qk_wilson(size_t n_right, size_t n)
     out.estimate = share;
     out.low = n_right == 0 ? 0 : fmax(0, centre - reach);
     out.high = n_right == n ? 1 : fmin(1, centre + reach);
+    return out;
+}
+
+qk_interval qk_mean_share(const qk_interval *shares, size_t n)
+{
+    qk_interval out = { NAN, NAN, NAN, n == 0 ? "no shares" : NULL };
+    double sum = 0, below = 0, above = 0, count = (double)n;
+    for (size_t i = 0; i < n && !out.refused; i++) {
+        const qk_interval *s = &shares[i];
+        out.refused = s->refused;
+        sum += s->estimate;
+        below += (s->estimate - s->low) * (s->estimate - s->low);
+        above += (s->high - s->estimate) * (s->high - s->estimate);
+    }
+    if (out.refused) return out;
+    out.estimate = sum / count;
+    out.low = fmax(0, out.estimate - sqrt(below) / count);
+    out.high = fmin(1, out.estimate + sqrt(above) / count);
     return out;
 }
 

@@ -85,6 +85,9 @@ qk_interval qk_bootstrap_difference(const double *num1, const double *num2, cons
 
 /* Share of n_right in n with its 95 % Wilson score interval; refused for n = 0. */
 qk_interval qk_wilson(size_t n_right, size_t n);
+/* Mean of n independent shares, each weighing the same, with its 95 % interval from theirs (square and add: Zou and
+ * Donner 2008); refused for n = 0 and where one of them was. */
+qk_interval qk_mean_share(const qk_interval *shares, size_t n);
 /* Two models on the same n questions: of those that one of them alone gets right, how many are x's and how many y's.
  * Exact two-sided McNemar test; `estimate` is x's share minus y's, ci its 95 % interval (Agresti and Min 2005),
  * `statistic` the smaller of the two counts.  Refused (with the estimate and its interval) where no question tells

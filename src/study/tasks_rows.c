@@ -73,15 +73,15 @@ static qk_status add_category(json_t *results, const qk_quiz_category *category,
 typedef struct kind_tally {
     tally pooled;
     size_t n_categories;
-    double accuracy, chance, most_common, nll; /* sums over categories */
+    qk_interval shares[QK_QUIZ_CATEGORIES];
+    double chance, most_common, nll; /* sums over categories */
 } kind_tally;
 
 static void add_to_kind(kind_tally *kind, const tally *t)
 {
     kind->pooled.n += t->n;
     kind->pooled.n_right += t->n_right;
-    kind->n_categories++;
-    kind->accuracy += (double)t->n_right / (double)t->n;
+    kind->shares[kind->n_categories++] = qk_wilson(t->n_right, t->n);
     kind->chance += t->chance / (double)t->n;
     kind->most_common += t->most_common;
     kind->nll += t->nll / (double)t->n;
@@ -90,11 +90,13 @@ static void add_to_kind(kind_tally *kind, const tally *t)
 static qk_status add_kind(json_t *results, const kind_tally *kind, size_t index, size_t model, qk_error *err)
 {
     double n = (double)kind->n_categories;
+    qk_interval macro = qk_mean_share(kind->shares, kind->n_categories);
     qk_row row = qk_row_start();
     qk_row_count(&row, "model", model);
     qk_row_text(&row, "kind", kind_names[index]);
     qk_row_count(&row, "categories", kind->n_categories);
-    qk_row_number(&row, "macro", kind->accuracy / n);
+    qk_row_number(&row, "macro", macro.estimate);
+    qk_row_estimate(&row, "macro_ci95", &macro);
     put_accuracy(&row, &kind->pooled);
     qk_row_number(&row, "chance", kind->chance / n);
     qk_row_number(&row, "most_common", kind->most_common / n);
