@@ -1,7 +1,6 @@
 /* world_contexts.c - what only one document says: pass keys, key-value lists, counterfacts. */
 #include "text/world_private.h"
 
-#include <ctype.h>
 #include <string.h>
 
 void qk_world_shuffle(qk_world_asked *asked, size_t n, qk_world_writer *writer)
@@ -259,7 +258,7 @@ static size_t counterfacts(qk_world_writer *writer, qk_world_asked *asked)
         qk_world_state_as(writer, &writer->world->facts[fact], object);
         if (qk_world_chance(writer, 40)) qk_world_filler(writer);
         qk_world_wording(wording, sizeof wording, writer, fact);
-        wording[0] = (char)tolower((unsigned char)wording[0]);
+        wording[0] = (char)(wording[0] - 'A' + 'a'); /* every wording begins with a capital letter */
         writer->slots['d'] = false_worlds[style].source;
         writer->slots['w'] = wording;
         qk_world_aside(asked[i].question, sizeof asked[i].question, writer, questions[qk_world_below(writer, 3)]);
