@@ -127,7 +127,7 @@ static size_t draw_length(qk_world_writer *writer)
     } classes[] = {
         { 82, 500, 1100 },
         { 96, 1600, 2600 },
-        { 100, 4200, 5200 },
+        { 100, 4900, 8000 },
     };
     size_t drawn = qk_world_below(writer, 100), i = 0;
     while (drawn >= classes[i].below) i++;
