@@ -1,5 +1,5 @@
-/* test_report.c - tables, figures and page out of two small runs (tests/data/report, made by
- * tools/report_fixture.py). */
+/* test_report.c - tables, figures and page out of three small runs (tests/data/report: two made by
+ * tools/report_fixture.py, tasks by 36 questions to the golden demo model and stories260K). */
 #include "report_files.h"
 
 /* ---- what a good run gives */
@@ -9,8 +9,9 @@ static void the_figures_have_their_marks(void **state)
     (void)state;
     save_fixture("demo/massive", "massive");
     save_fixture("demo/disrupt", "disrupt");
+    save_fixture("demo/tasks", "tasks");
     assert_ok(qk_report_build(in_scratch("demo", ""), &plain, err));
-    assert_int_equal(check_svgs("demo"), 6 + 3);
+    assert_int_equal(check_svgs("demo"), 6 + 3 + 1);
     /* 2 models, 3 tensors, 6 layers, 8 documents, 9 lambdas, 5 seeds */
     expect_marks("demo/massive", "massive-totals", "<circle", 2 * 3 * 8);
     expect_marks("demo/massive", "massive-layers", "<circle", 2 * 3 * 6);
@@ -23,9 +24,12 @@ static void the_figures_have_their_marks(void **state)
     expect_marks("demo/disrupt", "perplexity", "<circle", 2 * (5 + 2));
     expect_marks("demo/disrupt", "delta-nll", "<circle", 2 * (5 + 2));
     expect_marks("demo/disrupt", "delta-nll-documents", "<circle", 2 * (2 * 8 + 2));
+    expect_marks("demo/tasks", "accuracy", "<circle", 2 * 3);
+    expect_marks("demo/tasks", "accuracy", "always the most frequent answer: ", 3);
+    expect_marks("demo/tasks", "accuracy", "guessing among the choices: 25 %", 1);
     char *page = read_text(in_scratch("demo", "report.html"));
-    assert_int_equal(count(page, "<svg "), 6 + 3);
-    assert_int_equal(count(page, "<script type=\"application/json\""), 2);
+    assert_int_equal(count(page, "<svg "), 6 + 3 + 1);
+    assert_int_equal(count(page, "<script type=\"application/json\""), 3);
     assert_int_equal(count(page, "http"), count(page, "http://www.w3.org/2000/svg") + count(page, "http-equiv"));
     assert_non_null(strstr(page, "href=\"massive/figures/norm-map-0.svg\""));
     assert_non_null(strstr(page, "What these numbers do and do not show"));
@@ -43,6 +47,8 @@ static void the_tables_are_whole(void **state)
     assert_int_equal(check_csv(in_scratch("demo/massive", "pair-norms.csv")), 1 + 2 * 2 * 6 * 16);
     assert_int_equal(check_csv(in_scratch("demo/disrupt", "scores.csv")), 1 + 2 * 7 * 8);
     assert_int_equal(check_csv(in_scratch("demo/disrupt", "delta-nll-documents.csv")), 1 + 2 * 8);
+    assert_int_equal(check_csv(in_scratch("demo/tasks", "accuracy.csv")), 1 + 2 * 3);
+    assert_int_equal(check_csv(in_scratch("demo/tasks", "tests.csv")), 1 + 2);
     char *text = read_text(in_scratch("demo/massive", "change.csv"));
     assert_non_null(strstr(text, "difference_ci95_low,difference_ci95_high,percent,layers_more\n"));
     free(text);
@@ -100,8 +106,8 @@ static void poison(json_t *value, const char *key)
 static void hostile_names_are_text(void **state)
 {
     (void)state;
-    static const char *const studies[] = { "massive", "disrupt" };
-    for (int s = 0; s < 2; s++) {
+    static const char *const studies[] = { "massive", "disrupt", "tasks" };
+    for (int s = 0; s < 3; s++) {
         json_t *results = load_fixture(studies[s], "results.json"),
                *manifest = load_fixture(studies[s], "manifest.json");
         size_t i;
@@ -157,8 +163,8 @@ static void forget(json_t *value)
 static void nulls_are_gaps(void **state)
 {
     (void)state;
-    static const char *const studies[] = { "massive", "disrupt" };
-    for (int s = 0; s < 2; s++) {
+    static const char *const studies[] = { "massive", "disrupt", "tasks" };
+    for (int s = 0; s < 3; s++) {
         json_t *results = load_fixture(studies[s], "results.json");
         forget(results);
         save_run("nulls", studies[s], results);
@@ -174,8 +180,8 @@ static void nulls_are_gaps(void **state)
 static void empty_arrays_are_drawn(void **state)
 {
     (void)state;
-    static const char *const studies[] = { "massive", "disrupt" };
-    for (int s = 0; s < 2; s++) {
+    static const char *const studies[] = { "massive", "disrupt", "tasks" };
+    for (int s = 0; s < 3; s++) {
         json_t *results = load_fixture(studies[s], "results.json"), *value;
         const char *name;
         json_object_foreach(results, name, value)
@@ -257,8 +263,8 @@ static void add_model(json_t *results, size_t copy)
 static void one_to_four_models_are_drawn(void **state)
 {
     (void)state;
-    static const char *const studies[] = { "massive", "disrupt" };
-    for (int s = 0; s < 2; s++) {
+    static const char *const studies[] = { "massive", "disrupt", "tasks" };
+    for (int s = 0; s < 3; s++) {
         json_t *results = load_fixture(studies[s], "results.json");
         add_model(results, 2);
         add_model(results, 3);

@@ -39,6 +39,7 @@ static void every_failure_is_said(void **state)
     enum { N_TRIALS = 120 };
     save_fixture("massive", "massive");
     save_fixture("disrupt", "disrupt");
+    save_fixture("tasks", "tasks");
     n_allocations = 0;
     assert_ok(qk_report_build(scratch, NULL, err));
     long n = n_allocations;

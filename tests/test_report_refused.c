@@ -35,6 +35,10 @@ static void what_is_missing_is_named(void **state)
         { "disrupt", "summary.1.by_category.0.ppl", "summary[1].by_category[0].ppl" },
         { "disrupt", "effects.0.m_minus_r.ci95", "effects[0].m_minus_r.ci95" },
         { "disrupt", "tests.3.refused", "tests[3].refused: expected text or null, found nothing" },
+        { "tasks", "categories.4.ci95", "categories[4].ci95: expected [low, high] or null, found nothing" },
+        { "tasks", "kinds.1.macro", "kinds[1].macro: expected a number or null, found nothing" },
+        { "tasks", "tests.0.models", "tests[0].models: expected the indices of two models, found nothing" },
+        { "tasks", "settings.source", "settings.source: expected text, found nothing" },
         { "disrupt", "settings.op", "settings.op: expected text, found nothing" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -70,6 +74,8 @@ static void what_is_wrong_is_named(void **state)
         { "massive", "pair_norms.0.norm", json_array(), QK_E_FORMAT,
           "pair_norms[0].norm: expected 16 numbers, found 0" },
         { "disrupt", "summary.0.ci95", json_real(1), QK_E_FORMAT, "summary[0].ci95" },
+        { "tasks", "tests.0.models", json_pack("[i,i]", 0, 2), QK_E_FORMAT, "tests[0].models" },
+        { "tasks", "tests.1.models", json_pack("[i]", 0), QK_E_FORMAT, "tests[1].models" },
         { "disrupt", "scores.0.model", json_string("0"), QK_E_FORMAT, "scores[0].model" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -37,20 +37,18 @@ static void put_question(FILE *stream, const qk_results *results)
 static void put_model_findings(FILE *stream, const qk_results *results, size_t model)
 {
     static const char *const kinds[] = { "parametric", "contextual" };
-    const char *comma = "";
-    qk_html(stream, "<li><b>%s</b> answers ", results->models[model].name);
     for (int k = 0; k < 2; k++) {
         const json_t *row = qk_find_row(results, "kinds", model, "kind", kinds[k]);
         if (!row) continue;
-        qk_html(stream, "%s<b>%g\u00a0%% of the %s questions</b> right", comma, percent(row, "macro"), kinds[k]);
+        qk_html(stream, "<li>%s answers <b>%g\u00a0%% of the %s questions</b> right", results->models[model].name,
+                percent(row, "macro"), kinds[k]);
         put_percent_interval(stream, row, "macro_ci95");
         qk_html(stream, " on average over %g categor%s; %g of %g pooled", qk_field_number(row, "categories"),
                 qk_field_number(row, "categories") == 1 ? "y" : "ies", qk_field_number(row, "right"),
                 qk_field_number(row, "questions"));
-        qk_html(stream, "; always the most frequent answer would reach %g\u00a0%%", percent(row, "most_common"));
-        comma = ". It answers ";
+        qk_html(stream, "; always the most frequent answer would reach %g\u00a0%%.</li>\n",
+                percent(row, "most_common"));
     }
-    fputs(".</li>\n", stream);
 }
 
 /* Categories in which the model does not show more than somebody who has not read the question. */
@@ -63,7 +61,7 @@ static void put_guesses(FILE *stream, const qk_results *results, size_t model)
         double ci[2], chance = qk_field_number(row, "chance"), level = qk_field_number(row, "most_common");
         if (qk_field_index(row, "model") != model) continue;
         qk_field_pair(ci, row, "ci95");
-        if (ci[0] > fmax(isnan(chance) ? 0 : chance, level)) continue;
+        if (isnan(ci[0]) || ci[0] > fmax(isnan(chance) ? 0 : chance, level)) continue;
         if (n == 0) qk_html(stream, "<li>%s is not shown to be above guessing in ", results->models[model].name);
         qk_html(stream, n++ ? ", %s" : "%s", qk_field_text(row, "category"));
     }
