@@ -226,6 +226,37 @@ static void test_gradual_in_part(void **state)
     qk_model_close(source);
 }
 
+/* As the published class for k_norm_nope saves itself: with a query norm that does nothing. */
+static void test_idle_norm(void **state)
+{
+    (void)state;
+    char folder[256], path[300];
+    qk_model *source = open_golden("k-norm-nope"), *made;
+    qk_parameters *p;
+    snprintf(folder, sizeof folder, "%s/idle", scratch);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    assert_ok(qk_parameters_new(&p, &source->config, source, err));
+    assert_ok(qk_parameters_copy(p, source, err));
+    assert_ok(qk_checkpoint_write(folder, p, QK_DTYPE_F32, err));
+    size_t n = p->n_items;
+    qk_tensor_out *tensors = calloc(n + 1, sizeof *tensors);
+    float gain[32] = { 1, 2, 3 };
+    for (size_t i = 0; i < n; i++) {
+        const qk_weight_shape *s = &p->items[i].shape;
+        tensors[i] = (qk_tensor_out){
+            s->name, QK_DTYPE_F32, s->n_dims, { s->n_rows, s->n_cols }, p->values + p->items[i].offset
+        };
+    }
+    tensors[n] = (qk_tensor_out){ "model.layers.0.self_attn.q_norm.weight", QK_DTYPE_F32, 1, { 32 }, gain };
+    assert_ok(qk_safetensors_write(path, tensors, n + 1, NULL, 0, err));
+    assert_ok(qk_model_open(&made, folder, NULL, err));
+    same_losses(source, made, 40, "idle norm");
+    qk_model_close(made);
+    free(tensors);
+    qk_parameters_free(p);
+    qk_model_close(source);
+}
+
 static void refused(const char *golden, const qk_drope_plan *plan, const char *because)
 {
     qk_drope *drope = NULL;
@@ -252,7 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conversions),     cmocka_unit_test(test_order_is_lost), cmocka_unit_test(test_gradual),
-        cmocka_unit_test(test_gradual_in_part), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_gradual_in_part), cmocka_unit_test(test_refused),       cmocka_unit_test(test_idle_norm),
     };
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }

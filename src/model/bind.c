@@ -144,6 +144,15 @@ static int by_address(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The published class for q_norm_nope has a key norm too, and the one for k_norm_nope a query norm: they do nothing. */
+static bool is_idle_norm(const qk_config *c, const char *name)
+{
+    const char *end = strcmp(c->attention_type, "q_norm_nope") == 0   ? ".self_attn.k_norm.weight"
+                      : strcmp(c->attention_type, "k_norm_nope") == 0 ? ".self_attn.q_norm.weight"
+                                                                      : NULL;
+    return end && strlen(name) > strlen(end) && strcmp(name + strlen(name) - strlen(end), end) == 0;
+}
+
 /* A tensor that nobody asked for means that this is another architecture than the configuration says. */
 static qk_status refuse_unbound(const qk_model *model, const qk_tensor **bound, size_t n_bound, qk_error *err)
 {
@@ -153,7 +162,7 @@ static qk_status refuse_unbound(const qk_model *model, const qk_tensor **bound, 
         bool known = bsearch(&t, bound, n_bound, sizeof *bound, by_address) != NULL;
         for (size_t j = 0; j < sizeof harmless / sizeof *harmless; j++) known = known || strstr(t->name, harmless[j]);
         if (model->config.tied_embeddings && (strcmp(t->name, "lm_head.weight") == 0)) known = true;
-        if (!known)
+        if (!known && !is_idle_norm(&model->config, t->name))
             return qk_fail(err, QK_E_UNSUPPORTED, "%s: tensor \"%s\" has no place in a %s model",
                            qk_ckpt_path(model->ckpt), t->name, model->config.model_type);
     }

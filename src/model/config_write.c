@@ -121,7 +121,7 @@ static bool put_int(json_t *object, const char *key, int value) { return put(obj
 static bool put_bool(json_t *object, const char *key, bool value) { return put(object, key, json_boolean(value)); }
 static bool put_text(json_t *object, const char *key, const char *text) { return put(object, key, json_string(text)); }
 
-/* Whole numbers as such: lengths are read as integers elsewhere. */
+/* Whole numbers as such: lengths are read as integers elsewhere, factors only as floats. */
 static bool put_number(json_t *object, const char *key, double x)
 {
     return put(object, key, x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x) : json_real(x));
@@ -223,7 +223,7 @@ static bool put_longrope(json_t *rope, const qk_config *c, qk_error *err)
 {
     json_t *near = factors_for(c, 1, err);
     json_t *far = near ? factors_for(c, (size_t)c->rope_original_context + 1, err) : NULL;
-    bool ok = put_text(rope, "rope_type", "longrope") && put_number(rope, "factor", fmax(c->rope_factor, 1)) &&
+    bool ok = put_text(rope, "rope_type", "longrope") && put_real(rope, "factor", fmax(c->rope_factor, 1)) &&
               put_real(rope, "attention_factor", c->rope_attention_factor);
     ok = put(rope, "short_factor", near) && ok;
     return put(rope, "long_factor", far) && ok;
@@ -231,19 +231,19 @@ static bool put_longrope(json_t *rope, const qk_config *c, qk_error *err)
 
 static bool put_yarn(json_t *rope, const qk_config *c)
 {
-    return put_number(rope, "factor", c->rope_factor) && put_number(rope, "beta_fast", c->rope_beta_fast) &&
-           put_number(rope, "beta_slow", c->rope_beta_slow) &&
+    return put_real(rope, "factor", c->rope_factor) && put_real(rope, "beta_fast", c->rope_beta_fast) &&
+           put_real(rope, "beta_slow", c->rope_beta_slow) &&
            put_real(rope, "attention_factor", c->rope_attention_factor) &&
            (c->rope_yarn_truncate || put_bool(rope, "truncate", false));
 }
 
 static bool put_llama3(json_t *rope, const qk_config *c)
 {
-    return put_number(rope, "factor", c->rope_factor) && put_number(rope, "low_freq_factor", c->rope_low_freq_factor) &&
-           put_number(rope, "high_freq_factor", c->rope_high_freq_factor);
+    return put_real(rope, "factor", c->rope_factor) && put_real(rope, "low_freq_factor", c->rope_low_freq_factor) &&
+           put_real(rope, "high_freq_factor", c->rope_high_freq_factor);
 }
 
-static bool put_factor(json_t *rope, const qk_config *c) { return put_number(rope, "factor", c->rope_factor); }
+static bool put_factor(json_t *rope, const qk_config *c) { return put_real(rope, "factor", c->rope_factor); }
 static bool put_nothing(json_t *rope, const qk_config *c) { return rope != NULL && c != NULL; }
 
 static const struct {
