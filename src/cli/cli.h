@@ -102,7 +102,7 @@ typedef struct cli_progress {
     bool quiet, terminal, colour;
     bool drawn;               /* a bar stands on the current line */
     char phase[80];           /* of the last tick */
-    double first, done;       /* of the phase's first tick and of the last; less than that is a new phase of that name */
+    double first, done;       /* of the phase's first tick and of the last; less than that is a new phase */
     double started, shown;    /* seconds, monotonic: begin of the phase, last time something was written */
 } cli_progress;
 

@@ -104,7 +104,6 @@ const cli_verb verb_train = {
         "--resume continues from the newest checkpoint to the same bytes; --steps may be changed there where that "
         "changes no learning rate of the steps that are done (constant, or wsd before its fall).",
     .examples = "  qkscope train config.json --tokenizer models/tiny --world 1 --steps 2000 -c 512 -o runs/scratch\n"
-                "  qkscope train models/tiny --texts stories.txt --split '<|endoftext|>' --tokens 1000000 -o runs/more\n"
-                "  qkscope train models/tiny --texts stories.txt --split '<|endoftext|>' --tokens 1000000 -o runs/more "
-                "--resume",
+                "  qkscope train models/tiny --texts stories.jsonl --tokens 1000000 --lr 3e-4 -o runs/more\n"
+                "  qkscope train models/tiny --texts stories.jsonl --tokens 1000000 --lr 3e-4 -o runs/more --resume",
 };

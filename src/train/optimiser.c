@@ -91,8 +91,8 @@ static qk_status refuse_gradient(const qk_parameters *p, const chunk *chunks, si
         while (isfinite(p->gradient[at])) at++;
         size_t index = at - item->offset;
         return qk_fail(err, QK_E_NUMERIC, "step %llu: gradient of %s[%zu][%zu]: expected a finite number, found %g",
-                       (unsigned long long)step + 1, item->shape.name, index / item->shape.n_cols, index % item->shape.n_cols,
-                       (double)p->gradient[at]);
+                       (unsigned long long)step + 1, item->shape.name, index / item->shape.n_cols,
+                       index % item->shape.n_cols, (double)p->gradient[at]);
     }
     return QK_OK;
 }
@@ -160,7 +160,8 @@ qk_status qk_optimise(double *norm, qk_parameters *p, const qk_optimiser *o, uin
     qk_status status = cut_chunks(&chunks, &n_chunks, p, err);
     if (status) return status;
 #pragma omp parallel for schedule(static) num_threads(n_threads)
-    for (size_t c = 0; c < n_chunks; c++) chunks[c].squares = sum_of_squares(p->gradient + chunks[c].first, chunks[c].n);
+    for (size_t c = 0; c < n_chunks; c++)
+        chunks[c].squares = sum_of_squares(p->gradient + chunks[c].first, chunks[c].n);
     for (size_t c = 0; c < n_chunks; c++) squares += chunks[c].squares;
     if (!isfinite(squares)) {
         status = refuse_gradient(p, chunks, n_chunks, step, err);

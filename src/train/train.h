@@ -120,8 +120,8 @@ typedef struct qk_batch {
     size_t n_tokens, n_predicted;
 } qk_batch;
 qk_status qk_batches_next(qk_batch *out, qk_batches *batches, qk_error *err);
-/* Where it stands, for a checkpoint (documents of the present epoch, offset within one); restoring needs the same corpus
- * and spec. */
+/* Where it stands, for a checkpoint (documents of the present epoch, offset within one); restoring needs the same
+ * corpus and spec. */
 json_t *qk_batches_state(const qk_batches *batches);
 qk_status qk_batches_restore(qk_batches *batches, const json_t *state, qk_error *err);
 

@@ -35,9 +35,9 @@ typedef struct qk_validation_row {
  * The weights of parameters->model are those of the moment. */
 typedef struct qk_training_hook {
     void *user;
-    /* Once, before anything else, the weights being those of `step` (0 = from the start).  `folder`: the checkpoint that
-     * is resumed, with what `save` put there; NULL from the start.  Rows of steps beyond `step` that a listener kept
-     * elsewhere did not happen. */
+    /* Once, before anything else, the weights being those of `step` (0 = from the start).  `folder`: the checkpoint
+     * that is resumed, with what `save` put there; NULL from the start.  Rows of steps beyond `step` that a listener
+     * kept elsewhere did not happen. */
     qk_status (*start)(void *user, uint64_t step, const char *folder, qk_error *err);
     /* Step `step` is about to be computed: a function of `step` alone may change config.rope_amounts.  Called again for
      * the last step where a resumed run has still to tell of it. */
