@@ -106,11 +106,18 @@ static const document_kind kinds[] = {
     { "order", 7, NULL, QK_QUESTION_ORDER },
     { "sentiment", 4, NULL, QK_QUESTION_SENTIMENT },
     { "counterfact", 7, NULL, QK_QUESTION_COUNTERFACT },
+    { "echo", 8, qk_world_write_echo },
 };
 
-static const document_kind *choose_kind(qk_world_writer *writer)
+/* Training begins with documents most of which only say things again: looking back is learned first. */
+#define N_EARLY 5000
+#define EARLY_ECHO_PERCENT 65
+
+static const document_kind *choose_kind(qk_world_writer *writer, uint64_t index)
 {
     unsigned total = 0, drawn;
+    const document_kind *echo = &kinds[sizeof kinds / sizeof *kinds - 1];
+    if (writer->split == QK_SPLIT_TRAIN && index < N_EARLY && qk_world_chance(writer, EARLY_ECHO_PERCENT)) return echo;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) total += kinds[i].weight;
     drawn = (unsigned)qk_world_below(writer, total);
     size_t i = 0;
@@ -138,7 +145,7 @@ qk_status qk_world_write(qk_world_document *out, const qk_world *world, qk_split
 {
     qk_world_writer writer;
     start(&writer, world, split, 0, index);
-    const document_kind *kind = choose_kind(&writer);
+    const document_kind *kind = choose_kind(&writer, index);
     size_t wanted = draw_length(&writer);
     if (kind->write)
         kind->write(&writer, wanted);

@@ -3,7 +3,8 @@
  *   world.c           facts, splits, the two entrances      world_words.c      names and word lists
  *   world_relations.c how facts are stated and asked        world_writer.c     text from patterns
  *   world_prose.c     story, report, dialogue, manual, letter
- *   world_contexts.c  what only one document says           world_quiz.c       documents that ask */
+ *   world_contexts.c  what only one document says           world_quiz.c       documents that ask
+ *   world_echo.c      documents that say things again */
 #ifndef QK_WORLD_PRIVATE_H
 #define QK_WORLD_PRIVATE_H
 
@@ -144,7 +145,7 @@ extern qk_world_context *const qk_world_contexts[QK_N_QUESTION_KINDS]; /* NULL f
 
 typedef void qk_world_register(qk_world_writer *writer, size_t wanted);
 qk_world_register qk_world_write_story, qk_world_write_report, qk_world_write_dialogue, qk_world_write_manual, qk_world_write_letter;
-qk_world_register qk_world_write_quiz, qk_world_write_lesson;
+qk_world_register qk_world_write_quiz, qk_world_write_lesson, qk_world_write_echo;
 void qk_world_write_asking(qk_world_writer *writer, qk_question_kind kind, size_t wanted);
 void qk_world_write_drill(qk_world_writer *writer); /* a few sums, bare */
 
