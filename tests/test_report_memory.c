@@ -40,6 +40,8 @@ static void every_failure_is_said(void **state)
     save_fixture("massive", "massive");
     save_fixture("disrupt", "disrupt");
     save_fixture("tasks", "tasks");
+    save_fixture("drope", "drope");
+    save_fixture("control", "control");
     n_allocations = 0;
     assert_ok(qk_report_build(scratch, NULL, err));
     long n = n_allocations;

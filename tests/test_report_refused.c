@@ -17,7 +17,7 @@ static void what_is_missing_is_named(void **state)
 {
     (void)state;
     static const struct { const char *study, *path, *part; } cases[] = {
-        { "massive", "study", "study: expected \"massive\", \"disrupt\" or \"tasks\", found nothing" },
+        { "massive", "study", "study: expected \"massive\", \"disrupt\", \"tasks\", \"train\" or" },
         { "massive", "schema", "schema: expected 1, found nothing" },
         { "massive", "counts", "counts: expected an array, found nothing" },
         { "massive", "counts.17.layer", "counts[17].layer: expected a layer of the model, found nothing" },
@@ -39,6 +39,13 @@ static void what_is_missing_is_named(void **state)
         { "tasks", "kinds.1.macro", "kinds[1].macro: expected a number or null, found nothing" },
         { "tasks", "tests.0.models", "tests[0].models: expected the indices of two models, found nothing" },
         { "tasks", "settings.source", "settings.source: expected text, found nothing" },
+        { "drope", "arms", "arms: expected 1 to 8, found 0" },
+        { "drope", "arms.0.kind", "arms[0].kind: expected text, found nothing" },
+        { "drope", "log.4.loss", "log[4].loss: expected a number or null, found nothing" },
+        { "drope", "track.3.rotation", "track[3].rotation: expected a number or null, found nothing" },
+        { "drope", "track.3.tensors.7.count_3", "track[3].tensors[7].count_3: expected a whole number" },
+        { "drope", "track.1.ablation.zero", "track[1].ablation.zero: expected a number or null, found nothing" },
+        { "drope", "track.0.totals.v", "track[0].totals.v: expected an object, found nothing" },
         { "disrupt", "settings.op", "settings.op: expected text, found nothing" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -73,6 +80,10 @@ static void what_is_wrong_is_named(void **state)
         { "massive", "models", json_array(), QK_E_FORMAT, "models: expected 1 to 8, found 0" },
         { "massive", "pair_norms.0.norm", json_array(), QK_E_FORMAT,
           "pair_norms[0].norm: expected 16 numbers, found 0" },
+        { "drope", "track.0.arm", json_integer(1), QK_E_FORMAT, "track[0].arm: expected the index of an arm, found 1" },
+        { "drope", "arms.0.model", json_integer(1), QK_E_FORMAT, "arms[0].model" },
+        { "drope", "track.5.tensors.0.layer", json_integer(6), QK_E_FORMAT,
+          "track[5].tensors[0].layer: expected a layer of the model, found 6" },
         { "disrupt", "summary.0.ci95", json_real(1), QK_E_FORMAT, "summary[0].ci95" },
         { "tasks", "tests.0.models", json_pack("[i,i]", 0, 2), QK_E_FORMAT, "tests[0].models" },
         { "tasks", "tests.1.models", json_pack("[i]", 0), QK_E_FORMAT, "tests[1].models" },

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/data/report: two run folders with invented but consistent numbers, for the tests of src/report.
+"""Makes tests/data/report: run folders with invented but consistent numbers, for the tests of src/report.
 
 Development only; the output is committed. Standard library alone. Two models of 6 layers and 8 heads: one with rotation, one
 without that was made from it."""
@@ -230,14 +230,76 @@ def disrupt():
     return out
 
 
+def tracked(arm, tokens, share):
+    """One row of track[]: `share` of the way is done; arm 0 lost its rotation, arm 1 kept it, None is the model as it came."""
+    masks = {t: [[7 * l + 11 * i for i in range(n)] for l, n in enumerate(PROFILE[0, t])] for t in "qkv"}
+    totals, tensors = {}, []
+    for t in "qkv":
+        heads = HEADS if t == "q" else KV_HEADS
+        both = either = 0
+        sums = {"count": 0, "count_3": 0, "count_4": 0}
+        for l in range(LAYERS):
+            first, last = PROFILE[0, t][l], PROFILE[0 if arm else 1, t][l]
+            n = round(first + (last - first) * share) if arm is not None else first
+            kept = min(n, round(first * (1 - (0.6 if arm == 0 else 0.1) * share)))
+            dims = sorted(masks[t][l][:kept] + [5 + 13 * i for i in range(200) if 5 + 13 * i not in masks[t][l]][:n - kept])
+            assert len(set(dims)) == n and max(dims, default=0) < heads * DIM
+            common = len(set(dims) & set(masks[t][l]))
+            both, either = both + common, either + n + first - common
+            row = {"tensor": t, "layer": l, "count": n, "count_3": 3 * n + 2, "count_4": 2 * n, "max_over_mean": 5 + 0.9 * n if n else 3.6,
+                   "energy_share": n / (n + 30), "length": 4 + 0.7 * l + (0.8 * share if arm == 0 else 0.1 * share) + (t == "k"),
+                   "overlap": common / (n + first - common) if n + first else None, "dims": dims}
+            tensors.append(row)
+            for key in sums:
+                sums[key] += row[key]
+        peak = max(r["max_over_mean"] for r in tensors if r["tensor"] == t)
+        totals[t] = {**sums, "max_over_mean": peak, "overlap": both / either if either else None}
+    fall = math.exp(-6 * share)
+    loss = {None: 1.31, 0: 1.36 + 3.1 * fall, 1: 1.31 - 0.02 * share}[arm]
+    zero = {None: 2.4, 0: 0.5 + 0.4 * share, 1: 2.4 + 0.1 * share}[arm]
+    return {"arm": 0, "step": round(tokens / 8192), "tokens": tokens, "rotation": 0.0 if arm == 0 else 1.0, "loss": loss, "loss_tokens": 4090,
+            "sink_rate": {None: 0.4, 0: 0.4 - 0.25 * (1 - fall), 1: 0.4 + 0.02 * share}[arm], "sink_sequences": DOCUMENTS,
+            "sink_by_layer": [0.4] * LAYERS,
+            "ablation": {"dims_q": totals["q"]["count"], "dims_k": totals["k"]["count"], "zero": zero, "mean": 0.12 * zero,
+                         "random": 0.02 + 0.005 * math.sin(40 * share)},
+            "totals": totals, "tensors": tensors}
+
+
+def recalibrate(arm):
+    """One arm of a recalibration: 0 without rotation, 1 the control that keeps it."""
+    steps, rows_a_step = 600, 8192
+    settings = {"control": "rope" if arm else None, "lambda": 5.0, "track": 50, "lr": 0.001, "schedule": "cosine", "seed": 0, "bos": True}
+    out = {"study": "recalibrate", "schema": 1, "settings": settings, "models": models()[:1], "documents": documents(),
+           "arms": [{"name": ["DroPE", "RoPE control"][arm], "kind": ["drope", "control"][arm], "model": 0, "steps": steps,
+                     "tokens": steps * rows_a_step, "finished": True}],
+           "log": [], "track": [], "warnings": []}
+    for d, document in enumerate(out["documents"]):
+        document["role"] = "identifies" if d < DOCUMENTS // 2 else "evaluates"
+    if arm == 0:
+        out["track"].append(tracked(None, 0, 0))
+    for step in range(0, steps + 1, 50):
+        out["track"].append(tracked(arm, step * rows_a_step, step / steps))
+    for step in range(0, steps + 1, 10):
+        fall = math.exp(-6 * step / steps)
+        loss = (1.33 + 3.0 * fall if arm == 0 else 1.29) + 0.03 * math.sin(step)
+        held_out = (1.36 + 3.1 * fall if arm == 0 else 1.31 - 0.02 * step / steps)
+        if step:
+            out["log"].append({"arm": 0, "step": step, "tokens": step * rows_a_step, "loss": loss, "learning_rate": 0.001 * (1 - step / steps),
+                               "gradient_norm": 0.5 + fall, "validation_loss": None})
+        if step % 100 == 0:
+            out["log"].append({"arm": 0, "step": step, "tokens": step * rows_a_step, "loss": None, "learning_rate": None,
+                               "gradient_norm": None, "validation_loss": held_out})
+    return out
+
+
 def main():
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/data/report")
-    for study, results in [("massive", massive()), ("disrupt", disrupt())]:
+    for study, results in [("massive", massive()), ("disrupt", disrupt()), ("drope", recalibrate(0)), ("control", recalibrate(1))]:
         (folder / study).mkdir(parents=True, exist_ok=True)
         text = json.dumps(rounded(results), indent=None, separators=(",", ":"))
         text = text.replace("},{", "},\n{")
         (folder / study / "results.json").write_text(text + "\n")
-        (folder / study / "manifest.json").write_text(json.dumps(manifest(study, results["settings"]), indent=1) + "\n")
+        (folder / study / "manifest.json").write_text(json.dumps(manifest(results["study"], results["settings"]), indent=1) + "\n")
     arrays(folder / "massive" / "arrays.safetensors")
 
 

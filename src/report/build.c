@@ -8,6 +8,7 @@
 #include "report/csv.h"
 #include "report/draw.h"
 #include "report/html.h"
+#include "report/merge.h"
 #include "report/report.h"
 #include "report/sweep.h"
 
@@ -155,11 +156,61 @@ static qk_status list_runs(char *names[MAX_PARTS], size_t *n_names, const char *
     return status;
 }
 
+/* A control stands behind what it controls. */
+static bool is_control(const qk_results *results)
+{
+    return results->n_arms > 0 && strcmp(results->arms[0].kind, "control") == 0;
+}
+
 static int by_study(const void *a, const void *b)
 {
     const qk_part *p = a, *q = b;
     if (p->results->study != q->results->study) return p->results->study < q->results->study ? -1 : 1;
+    if (is_control(p->results) != is_control(q->results)) return is_control(p->results) ? 1 : -1;
     return strcmp(p->folder, q->folder);
+}
+
+/* Tables and figures of `n` training runs together, into `folder`; their page is the caller's. */
+static qk_status build_together(qk_part *out, qk_part *runs, size_t n, const char *folder,
+                                const qk_report_options *options, qk_error *err)
+{
+    const qk_results *results[MAX_PARTS];
+    const char *names[MAX_PARTS];
+    char why[200] = "";
+    for (size_t i = 0; i < n; i++) results[i] = runs[i].results, names[i] = runs[i].folder;
+    qk_status status = qk_results_merge(&out->results, why, results, names, n, folder, err);
+    if (status) return status;
+    if (!out->results) {
+        qk_drawing_note(&runs[0].drawing, "%s", why);
+        return QK_OK;
+    }
+    out->folder = strdup("");
+    for (size_t i = 0; i < n; i++) out->members[out->n_members++] = &runs[i];
+    status = out->folder ? qk_draw_results(&out->drawing, out->results, err) : qk_out_of_memory(err, folder, 0);
+    if (!status) status = qk_csv_write(out->results, err);
+    if (!status) status = write_figures(out, options, err);
+    return status;
+}
+
+/* The page of all runs: parts are sorted by study; training runs of one study that can be compared become one part. */
+static qk_status build_page(const char *folder, qk_part *parts, size_t n, const qk_report_options *options,
+                            qk_error *err)
+{
+    qk_part shown[MAX_PARTS] = { { 0 } }, together[QK_N_STUDIES] = { { 0 } };
+    size_t n_shown = 0;
+    qk_status status = QK_OK;
+    for (size_t i = 0, end; !status && i < n; i = end) {
+        qk_study_kind study = parts[i].results->study;
+        for (end = i + 1; end < n && parts[end].results->study == study;) end++;
+        qk_part *merged = &together[study];
+        if (end - i > 1 && parts[i].results->n_arms)
+            status = build_together(merged, &parts[i], end - i, folder, options, err);
+        if (merged->results) shown[n_shown++] = *merged;
+        for (size_t k = i; !merged->results && k < end; k++) shown[n_shown++] = parts[k];
+    }
+    if (!status) status = write_page(folder, shown, n_shown, err);
+    for (size_t s = 0; s < QK_N_STUDIES; s++) free_part(&together[s]);
+    return status;
 }
 
 static qk_status build_runs(const char *folder, const qk_report_options *options, qk_error *err)
@@ -176,7 +227,7 @@ static qk_status build_runs(const char *folder, const qk_report_options *options
     }
     if (!status) {
         qsort(parts, n, sizeof parts[0], by_study);
-        status = write_page(folder, parts, n, err);
+        status = build_page(folder, parts, n, options, err);
     }
     for (size_t i = 0; i < n_built; i++) free_part(&parts[i]);
     for (size_t i = 0; i < n; i++) free(names[i]);

@@ -10,7 +10,8 @@
 /* ---- tables that are rows of results.json, column by column
  *
  * A column is the path of a field ("receipt.visited"); "^" before it reads the outer row of an inner one; ":pair" after
- * it makes two columns, _low and _high.  model_name, document_id and document_category are looked up by index. */
+ * it makes two columns, _low and _high.  model_name, arm_name, document_id and document_category are looked up by
+ * index. */
 typedef struct csv_table { const char *file, *array, *inner, *columns; } csv_table;
 
 static const csv_table massive_tables[] = {
@@ -53,6 +54,18 @@ static const csv_table tasks_tables[] = {
     { "tests.csv", "tests", NULL,
       "models comparison name n both only_first only_second neither estimate ci95:pair p log10_p log10_p_holm "
       "refused" },
+    { NULL, NULL, NULL, NULL },
+};
+static const csv_table training_tables[] = {
+    { "log.csv", "log", NULL, "arm arm_name step tokens loss validation_loss learning_rate gradient_norm" },
+    { "tracked.csv", "track", NULL,
+      "arm arm_name step tokens rotation loss loss_tokens totals.q.count totals.k.count totals.v.count "
+      "totals.q.count_4 totals.k.count_4 totals.v.count_4 totals.q.count_3 totals.k.count_3 totals.v.count_3 "
+      "totals.q.max_over_mean "
+      "totals.k.max_over_mean totals.v.max_over_mean totals.q.overlap totals.k.overlap totals.v.overlap "
+      "ablation.dims_q ablation.dims_k ablation.zero ablation.mean ablation.random sink_rate sink_sequences" },
+    { "tracked-layers.csv", "track", "tensors",
+      "^arm arm_name ^step ^tokens tensor layer count count_4 count_3 max_over_mean energy_share length overlap dims" },
     { NULL, NULL, NULL, NULL },
 };
 
@@ -150,6 +163,8 @@ static void put_row(FILE *stream, const qk_results *results, const char *columns
         fputs(comma, stream);
         if (is_column(&c, "model_name")) {
             put_text(stream, results->models[qk_field_index(outer, "model")].name);
+        } else if (is_column(&c, "arm_name")) {
+            put_text(stream, results->arms[qk_field_index(outer, "arm")].name);
         } else if (is_column(&c, "document_id") || is_column(&c, "document_category")) {
             const json_t *document = json_array_get(results->documents, qk_field_index(row, "document"));
             put_text(stream, qk_field_text(document, is_column(&c, "document_id") ? "id" : "category"));
@@ -297,7 +312,8 @@ static qk_status write_table(const qk_results *results, const char *file, const 
 
 qk_status qk_csv_write(const qk_results *results, qk_error *err)
 {
-    static const csv_table *const tables[QK_N_STUDIES] = { massive_tables, disrupt_tables, tasks_tables };
+    static const csv_table *const tables[QK_N_STUDIES] = { massive_tables, disrupt_tables, tasks_tables,
+                                                         training_tables, training_tables };
     qk_status status = QK_OK;
     for (const csv_table *t = tables[results->study]; !status && t->file; t++)
         status = write_table(results, t->file, t, err);

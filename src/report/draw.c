@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "report/plot.h"
+#include "report/track.h"
 
 void qk_drawing_free(qk_drawing *drawing)
 {
@@ -40,12 +41,14 @@ void qk_drawing_note(qk_drawing *drawing, const char *format, ...)
 qk_status qk_draw_results(qk_drawing *drawing, const qk_results *results, qk_error *err)
 {
     typedef qk_status (*draw)(qk_drawing *, const qk_results *, qk_error *);
-    static const draw studies[QK_N_STUDIES][6] = {
-        [QK_STUDY_MASSIVE] = { qk_draw_massive_totals, qk_draw_massive_layers, qk_draw_sweep, qk_draw_norm_maps,
-                               qk_draw_pair_norms },
-        [QK_STUDY_DISRUPT] = { qk_draw_delta, qk_draw_perplexity, qk_draw_delta_documents },
-        [QK_STUDY_TASKS] = { qk_draw_accuracy },
-    };
+    static const draw massive[] = { qk_draw_massive_totals, qk_draw_massive_layers, qk_draw_sweep, qk_draw_norm_maps,
+                                    qk_draw_pair_norms, NULL };
+    static const draw disrupt[] = { qk_draw_delta, qk_draw_perplexity, qk_draw_delta_documents, NULL };
+    static const draw tasks[] = { qk_draw_accuracy, NULL };
+    static const draw training[] = { qk_draw_tracked_loss, qk_draw_tracked_counts, qk_draw_tracked_peaks,
+                                     qk_draw_tracked_overlap, qk_draw_tracked_ablation, qk_draw_tracked_lengths,
+                                     qk_draw_tracked_sinks, NULL };
+    static const draw *const studies[QK_N_STUDIES] = { massive, disrupt, tasks, training, training };
     qk_status status = QK_OK;
     for (const draw *d = studies[results->study]; !status && *d; d++) status = (*d)(drawing, results, err);
     for (size_t i = 0; !status && i < drawing->n_figures; i++)

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const qk_study_page *const pages[QK_N_STUDIES] = { &qk_massive_page, &qk_disrupt_page, &qk_tasks_page };
+static const qk_study_page *const pages[QK_N_STUDIES] = { &qk_massive_page, &qk_disrupt_page, &qk_tasks_page,
+                                                           &qk_train_page, &qk_recalibrate_page };
 static const qk_study_page *page_of(const qk_part *part) { return pages[part->results->study]; }
 
 /* A link below the part's folder. */
@@ -79,7 +80,7 @@ static void put_what_was_run(FILE *stream, const qk_results *results)
         n_repetitive += json_is_true(json_object_get(document, "repetitive"));
     }
     qk_html_table(stream, results, "Models", json_object_get(results->root, "models"), NULL, models);
-    if (results->n_documents == 0) { /* a study of questions has none */
+    if (results->n_documents == 0) { /* a study of questions has none, nor has training without a tracker */
         fputs("<details><summary>Settings</summary>\n", stream);
         put_settings(stream, results);
         fputs("</details>\n", stream);
@@ -127,14 +128,25 @@ static void put_part(FILE *stream, const qk_part *part, size_t index)
     fputs("<h3>Numbers</h3>\n", stream);
     page->tables(stream, results);
     fputs("<p class=\"small\">Every number is in ", stream);
-    put_link(stream, part, "", "results", ".json", "results.json");
+    if (part->n_members == 0) put_link(stream, part, "", "results", ".json", "results.json");
+    for (size_t i = 0; i < part->n_members; i++) {
+        fputs(i == 0 ? "" : i + 1 == part->n_members ? " and " : ", ", stream);
+        put_link(stream, part->members[i], "", "results", ".json", "results.json");
+        qk_html(stream, " of %s (", part->members[i]->folder);
+        put_link(stream, part->members[i], "", "report", ".html", "its own report");
+        fputc(')', stream);
+    }
     fputs("; one CSV file a figure lies beside it. \u2013 is a number that could not be computed.</p>\n", stream);
     fputs("<h3>What these numbers do and do not show</h3>\n<ul>\n", stream);
     page->limits(stream, results);
     fputs("</ul>\n", stream);
     page->naive(stream, results);
     fputs("<h3>Where these numbers come from</h3>\n", stream);
-    qk_html_provenance(stream, results);
+    if (part->n_members == 0) qk_html_provenance(stream, results);
+    for (size_t i = 0; i < part->n_members; i++) {
+        qk_html(stream, "<h4>%s</h4>\n", part->members[i]->folder);
+        qk_html_provenance(stream, part->members[i]->results);
+    }
     fprintf(stream, "<p id=\"save-data-%zu\"></p>\n</section>\n", index);
 }
 

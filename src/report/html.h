@@ -5,12 +5,14 @@
 #include "report/draw.h"
 #include "report/results.h"
 
-/* One study of the page. */
+/* One study of the page: a run, or several whose arms are shown together. */
 typedef struct qk_part {
     const char *folder;        /* below the report's own, "" for itself: where links lead */
     qk_results *results;
     qk_drawing drawing;
     char *svg[QK_MAX_FIGURES]; /* one a figure */
+    const struct qk_part *members[QK_REPORT_ARMS]; /* the runs that it was put together of; none: it is a run itself */
+    size_t n_members;
 } qk_part;
 
 qk_status qk_html_write(const char *path, const qk_part *parts, size_t n_parts, qk_error *err);
@@ -27,6 +29,7 @@ typedef enum qk_cell {
     QK_CELL_TEXT, QK_CELL_NUMBER, QK_CELL_PAIR, QK_CELL_LIST,
     QK_CELL_MODEL,   /* the model's name */
     QK_CELL_MODELS,  /* of "model", or of both in "models" */
+    QK_CELL_ARM,     /* the arm's name */
     QK_CELL_YES      /* true: yes */
 } qk_cell;
 /* A column: "a.b" is a field of a field, "^a" one of the outer row. */
@@ -34,8 +37,6 @@ typedef struct qk_html_column { const char *header, *path; qk_cell kind; const c
 /* Rows of results.json (or of the array `inner` in each) as a sortable table; columns end with a NULL header. */
 void qk_html_table(FILE *stream, const qk_results *results, const char *caption, const json_t *rows, const char *inner,
                    const qk_html_column *columns);
-/* The value at "a.b". */
-const json_t *qk_json_at(const json_t *row, const char *path);
 
 /* What a page says of a study. */
 typedef struct qk_study_page {
@@ -46,7 +47,7 @@ typedef struct qk_study_page {
     void (*limits)(FILE *stream, const qk_results *results);   /* <li> each */
     void (*naive)(FILE *stream, const qk_results *results);    /* its own heading; nothing where there is none */
 } qk_study_page;
-extern const qk_study_page qk_massive_page, qk_disrupt_page, qk_tasks_page;
+extern const qk_study_page qk_massive_page, qk_disrupt_page, qk_tasks_page, qk_train_page, qk_recalibrate_page;
 
 void qk_html_provenance(FILE *stream, const qk_results *results);
 /* Data blocks and the script, before </body>. */

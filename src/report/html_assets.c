@@ -81,7 +81,7 @@ static void put_json(FILE *stream, const char *text)
 
 void qk_html_data(FILE *stream, const qk_part *part, size_t index)
 {
-    static const char *const raw[] = { "counts", "scores", "pair_norms" };
+    static const char *const raw[] = { "counts", "scores", "pair_norms", "log", "track" };
     const json_t *root = part->results->root;
     json_t *smaller = NULL;
     char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
@@ -89,7 +89,8 @@ void qk_html_data(FILE *stream, const qk_part *part, size_t index)
         for (size_t i = 0; i < sizeof raw / sizeof raw[0]; i++) json_object_del(smaller, raw[i]);
         free(text);
         text = json_dumps(smaller, JSON_COMPACT | JSON_REAL_PRECISION(17));
-        fputs("<!-- large: the raw rows (counts, scores, pair_norms) are in results.json and the CSV files only -->\n",
+        fputs("<!-- large: the raw rows (counts, scores, pair_norms, log, track) are in results.json and the CSV files "
+              "only -->\n",
               stream);
     }
     fprintf(stream, "<script type=\"application/json\" id=\"data-%zu\">", index);

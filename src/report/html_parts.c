@@ -45,20 +45,6 @@ void qk_html_interval(FILE *stream, const json_t *row, const char *name)
         qk_html(stream, " (95\u00a0%% interval %g to %g)", ci[0], ci[1]);
 }
 
-const json_t *qk_json_at(const json_t *row, const char *path)
-{
-    char key[64];
-    while (*path) {
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof key) return NULL;
-        memcpy(key, path, n);
-        key[n] = '\0';
-        row = json_object_get(row, key);
-        path += path[n] ? n + 1 : n;
-    }
-    return row;
-}
-
 /* ---- tables */
 
 static const char *model_name(const qk_results *results, const json_t *index)
@@ -66,6 +52,12 @@ static const char *model_name(const qk_results *results, const json_t *index)
     json_int_t m = json_integer_value(index);
     bool known = json_is_integer(index) && m >= 0 && (uint64_t)m < results->n_models;
     return known ? results->models[m].name : "?";
+}
+
+static const char *arm_name(const qk_results *results, const json_t *index)
+{
+    json_int_t a = json_integer_value(index);
+    return json_is_integer(index) && a >= 0 && (uint64_t)a < results->n_arms ? results->arms[a].name : "?";
 }
 
 static void put_models(FILE *stream, const qk_results *results, const json_t *row)
@@ -131,6 +123,7 @@ static void put_cell(FILE *stream, const qk_results *results, const qk_html_colu
     case QK_CELL_PAIR: put_pair_cell(stream, value); break;
     case QK_CELL_LIST: put_list_cell(stream, value); break;
     case QK_CELL_MODEL: qk_html(stream, "<td>%s</td>", model_name(results, value)); break;
+    case QK_CELL_ARM: qk_html(stream, "<td>%s</td>", arm_name(results, value)); break;
     case QK_CELL_MODELS: put_models(stream, results, row); break;
     case QK_CELL_YES: qk_html(stream, "<td>%s</td>", json_is_true(value) ? "yes" : ""); break;
     case QK_CELL_TEXT:

@@ -7,9 +7,12 @@
 #include "base/base.h"
 #include "ckpt/ckpt.h"
 
-enum { QK_REPORT_MODELS = 8 /* as many as there are colours that everybody can tell apart */ };
+/* As many of each as there are colours that everybody can tell apart. */
+enum { QK_REPORT_MODELS = 8, QK_REPORT_ARMS = 8 };
 
-typedef enum qk_study_kind { QK_STUDY_MASSIVE, QK_STUDY_DISRUPT, QK_STUDY_TASKS, QK_N_STUDIES } qk_study_kind;
+typedef enum qk_study_kind {
+    QK_STUDY_MASSIVE, QK_STUDY_DISRUPT, QK_STUDY_TASKS, QK_STUDY_TRAIN, QK_STUDY_RECALIBRATE, QK_N_STUDIES
+} qk_study_kind;
 typedef enum qk_condition_kind { QK_KIND_BASELINE, QK_KIND_MASSIVE, QK_KIND_RANDOM, QK_N_KINDS } qk_condition_kind;
 
 typedef struct qk_result_model {
@@ -19,6 +22,15 @@ typedef struct qk_result_model {
     const json_t *pairs;   /* array; empty or NULL for captured tensors */
     bool rotates;          /* some pair has a wavelength */
 } qk_result_model;
+
+/* One run of training: with rotation dropped, with rotation kept, ... */
+typedef struct qk_result_arm {
+    const char *name, *kind; /* kind: "train", "drope", "control" */
+    size_t model;            /* the model that it began with */
+} qk_result_arm;
+
+/* The measurements of one arm, in their order; borrowed rows. */
+typedef struct qk_arm_track { const json_t **rows; size_t n; } qk_arm_track;
 
 /* Borrowed strings live as long as the results. */
 typedef struct qk_results {
@@ -30,11 +42,16 @@ typedef struct qk_results {
     const json_t *settings, *documents, *warnings;
     size_t n_models, n_documents;
     qk_result_model models[QK_REPORT_MODELS];
-    char sha256[65];       /* of results.json, the bytes */
+    size_t n_arms;         /* of a training study; 0 otherwise */
+    qk_result_arm arms[QK_REPORT_ARMS];
+    qk_arm_track tracks[QK_REPORT_ARMS];
+    char sha256[65];       /* of results.json, the bytes; "" for what was put together of several */
 } qk_results;
 
 /* Refuses, by name, a missing field, one of another type, an index out of range, an unknown study. */
 qk_status qk_results_open(qk_results **out, const char *folder, qk_error *err);
+/* The same for a results object that is at hand: `results` has its root and folder, the rest is filled in. */
+qk_status qk_results_check(qk_results *results, qk_error *err);
 void qk_results_close(qk_results *results);
 
 /* ---- reading checked rows */
@@ -50,6 +67,9 @@ void qk_field_pair(double pair[2], const json_t *row, const char *name);
 /* The row of a model and a tensor (massive) or condition (disrupt); NULL where there is none. */
 const json_t *qk_find_row(const qk_results *results, const char *array, size_t model, const char *field,
                           const char *value);
+
+/* The value at "a.b" of a row; NULL where there is none. */
+const json_t *qk_json_at(const json_t *row, const char *path);
 
 extern const char *const qk_result_tensors[3];     /* "q", "k", "v" */
 extern const char *const qk_result_tensor_words[3]; /* "query", "key", "value" */

@@ -38,6 +38,20 @@ void qk_field_pair(double pair[2], const json_t *row, const char *name)
     }
 }
 
+const json_t *qk_json_at(const json_t *row, const char *path)
+{
+    char key[64];
+    while (*path) {
+        size_t n = strcspn(path, ".");
+        if (n >= sizeof key) return NULL;
+        memcpy(key, path, n);
+        key[n] = '\0';
+        row = json_object_get(row, key);
+        path += path[n] ? n + 1 : n;
+    }
+    return row;
+}
+
 const json_t *qk_find_row(const qk_results *results, const char *array, size_t model, const char *field,
                           const char *value)
 {
