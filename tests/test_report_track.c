@@ -155,8 +155,8 @@ static void forget_massive(json_t *drope, json_t *control)
                 json_object_set_new(total, "overlap", json_null());
                 json_object_set_new(total, "max_over_mean", json_real(3.25));
             }
-            json_object_set_new(row, "ablation", json_pack("{s:i, s:i, s:n, s:n, s:n}", "dims_q", 0, "dims_k", 0, "zero",
-                                                           "mean", "random"));
+            json_object_set_new(row, "ablation", json_pack("{s:i, s:i, s:n, s:n, s:n}", "dims_q", 0, "dims_k", 0,
+                                                           "zero", "mean", "random"));
         }
 }
 

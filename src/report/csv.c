@@ -50,7 +50,8 @@ static const csv_table tasks_tables[] = {
     { "accuracy.csv", "categories", NULL,
       "model model_name kind category questions right accuracy ci95:pair chance most_common nll nll_per_token" },
     { "kinds.csv", "kinds", NULL,
-      "model model_name kind categories macro macro_ci95:pair questions right accuracy ci95:pair chance most_common nll" },
+      "model model_name kind categories macro macro_ci95:pair questions right accuracy ci95:pair chance "
+      "most_common nll" },
     { "tests.csv", "tests", NULL,
       "models comparison name n both only_first only_second neither estimate ci95:pair p log10_p log10_p_holm "
       "refused" },
