@@ -43,14 +43,16 @@ static void say_again(qk_world_writer *writer)
     char words[MOST_WORDS][WORD_BYTES];
     size_t n = 5 + qk_world_below(writer, MOST_WORDS - 4), times = 2 + qk_world_below(writer, 3);
     const char *const *lead = leads[qk_world_below(writer, sizeof leads / sizeof *leads)];
-    bool mixed = qk_world_chance(writer, 40);
+    /* Mostly side by side: then the word before is all that tells the next. */
+    const char *between = qk_world_chance(writer, 70) ? " " : ", ";
+    bool mixed = qk_world_chance(writer, 60);
     char list = draw_list(writer);
     writer->slots['p'] = qk_world_passing_name(writer, NULL, 0);
     for (size_t i = 0; i < n; i++) draw_word(words[i], writer, mixed ? draw_list(writer) : list);
     for (size_t round = 0; round < times; round++) {
         qk_world_pattern(writer, lead[round > 0]);
         for (size_t i = 0; i < n; i++) {
-            if (i) qk_world_put(writer, ", ");
+            if (i) qk_world_put(writer, between);
             qk_world_put(writer, words[i]);
         }
         qk_world_put(writer, ".\n");
@@ -105,7 +107,7 @@ void qk_world_write_echo(qk_world_writer *writer, size_t wanted)
 {
     while (writer->n < wanted && !writer->failed) {
         size_t drawn = qk_world_below(writer, 100);
-        if (drawn < 45) say_again(writer);
+        if (drawn < 60) say_again(writer);
         else if (drawn < 90) pair_again(writer);
         else sing(writer);
     }
