@@ -370,6 +370,41 @@ static void test_disrupt(void **state)
     json_decref(plan);
 }
 
+/* A verb that writes questions, and one that asks them: the same by file as at once. */
+static void test_tasks(void **state)
+{
+    (void)state;
+    const char *run = work_path("tasks"), *model = demo(), *categories = "fact,sentiment";
+    outcome lines = run_program("world", "questions", "--part", "test", "--limit", "6", "--categories", categories);
+    const char *file = write_texts("questions.jsonl", lines.out);
+    outcome_free(&lines);
+    json_t *results = json_of(run_program("tasks", model, "--limit", "3", "--categories", categories, "-c", "4096",
+                                          "-o", run, "--json", "-q"));
+    json_t *again = json_of(run_program("tasks", model, "--questions", file, "-c", "4096", "--no-run", "--json", "-q"));
+    assert_string_equal(json_string_value(json_object_get(results, "study")), "tasks");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(results, "settings"), "part")), "test");
+    assert_int_equal((int)number(json_object_get(results, "questions"), "n"), 6);
+    assert_run(run, results);
+    const json_t *here = json_object_get(results, "categories"), *there = json_object_get(again, "categories");
+    for (size_t i = 0; i < 2; i++) /* a file does not say how many choices there are */
+        for (size_t j = 0; j < 2; j++) {
+            const json_t *a = json_array_get(here, i), *b = json_array_get(there, j);
+            if (!json_equal(json_object_get(a, "category"), json_object_get(b, "category"))) continue;
+            assert_true(json_equal(json_object_get(a, "nll"), json_object_get(b, "nll")));
+            assert_true(json_equal(json_object_get(a, "right"), json_object_get(b, "right")));
+            assert_int_equal((int)number(a, "questions"), 3);
+        }
+    json_decref(results), json_decref(again);
+    assert_succeeds(run_program("report", run), "", "report.html");
+    assert_rejected(run_program("tasks"), 2, "MODEL");
+    assert_rejected(run_program("tasks", model, "--questions", file, "--world", "1"), 2, "--world: expected no");
+    assert_rejected(run_program("tasks", model, "--questions", file, "--part", "test"), 2, "--part: expected no");
+    assert_rejected(run_program("tasks", model, "--questions", file, "-c", "9", "--no-run"), 2, "--cut-left");
+    assert_rejected(run_program("tasks", model, "--questions", "/nonexistent.jsonl"), 1, "/nonexistent.jsonl");
+    assert_rejected(run_program("tasks", model, "--limit", "1", "-c", "4096", "--max-mem", "1K", "--no-run"), 4, "MiB");
+    assert_succeeds(run_program("tasks", model, "--questions", file, "-c", "4096", "--dry-run"), "FLOP", "no work");
+}
+
 static void test_presets(void **state)
 {
     (void)state;
@@ -451,7 +486,7 @@ int main(void)
         cmocka_unit_test(test_capture),
         cmocka_unit_test(test_massive),
         cmocka_unit_test(test_manifest),
-        cmocka_unit_test(test_disrupt),
+        cmocka_unit_test(test_disrupt), cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_report_of_nothing),
         cmocka_unit_test(test_interrupt),
