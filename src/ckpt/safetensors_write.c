@@ -1,6 +1,7 @@
 /* safetensors_write.c - writing a .safetensors file: the header first, then the data in the order declared. */
 #include "ckpt/ckpt_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,8 +117,10 @@ qk_status qk_safetensors_append(qk_safetensors_writer *writer, const void *bytes
     if (n_bytes > writer->n_expected - writer->n_written)
         return qk_fail(err, QK_E_ARGUMENT, "%s: expected %zu bytes of data as declared, found %zu more than that", path,
                        writer->n_expected, n_bytes - (writer->n_expected - writer->n_written));
+    errno = 0;
     if (n_bytes && fwrite(bytes, 1, n_bytes, writer->output.stream) != n_bytes)
-        return qk_fail(err, QK_E_IO, "%s: cannot write its data at byte %zu", path, writer->n_written);
+        return qk_fail(err, QK_E_IO, "%s: cannot write its data at byte %zu: %s", path, writer->n_written,
+                       strerror(errno ? errno : EIO));
     writer->n_written += n_bytes;
     return QK_OK;
 }
