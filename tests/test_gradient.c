@@ -142,7 +142,7 @@ static void gradients_are_those_of_transformers(void **state)
 
 /* ---- central differences */
 
-enum { SAMPLES = 5, LAYERS = 2, HALF = 4 };
+enum { SAMPLES = 4, LAYERS = 2, HALF = 4 };
 #define STEP 1e-5
 
 static const float amounts[LAYERS * HALF] = { 1, 0.5f, 0, 1, 0, 0, 0.25f, 1 };
