@@ -231,7 +231,7 @@ static void test_an_interrupted_training_is_saved(void **state)
     assert_same_run(folder, whole());
 }
 
-/* Killed twenty times at any moment of its first half, each step being saved: a checkpoint that was there is whole and
+/* Killed twenty times at any moment of its first third, each step being saved: a checkpoint that was there is whole and
  * stays the least that the next run begins with, and the end is the same. */
 static void test_killed_twenty_times(void **state)
 {
@@ -246,7 +246,7 @@ static void test_killed_twenty_times(void **state)
         if (!open) snprintf(folder, sizeof folder, "%s/killed%d", work_folder, n_runs++);
         open = true;
         pid_t pid = start(folder, resume);
-        wait_milliseconds((unsigned)(500 * whole_seconds * qk_rng_uniform(&rng)));
+        wait_milliseconds((unsigned)(300 * whole_seconds * qk_rng_uniform(&rng)));
         kill(pid, SIGKILL);
         int code = 0;
         while (waitpid(pid, &code, 0) < 0) { }

@@ -102,7 +102,8 @@ const cli_verb verb_train = {
         "--across-documents. The folder of -o gets the trained model, training.json, log.jsonl (one object a step, "
         "one a look at the held-out loss; the same bytes for the same command), times.jsonl and checkpoints/. "
         "--resume continues from the newest checkpoint to the same bytes; --steps may be changed there where that "
-        "changes no learning rate of the steps that are done (constant, or wsd before its fall).",
+        "changes no learning rate of the steps that are done (constant, or wsd before its fall; with --warmup "
+        "given, which else depends on them).",
     .examples = "  qkscope train config.json --tokenizer models/tiny --world 1 --steps 2000 -c 512 -o runs/scratch\n"
                 "  qkscope train models/tiny --texts stories.jsonl --tokens 1000000 --lr 3e-4 -o runs/more\n"
                 "  qkscope train models/tiny --texts stories.jsonl --tokens 1000000 --lr 3e-4 -o runs/more --resume",

@@ -1,6 +1,7 @@
 /* training.c - texts, settings, memory and results of a training, whatever it begins with. */
 #include "cli/training.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,12 +165,29 @@ static qk_status set_training(cli_training *t, cli_command *command, const qk_to
     return hold_out(t, o, err);
 }
 
+static qk_status say_start(void *user, uint64_t step, const char *folder, qk_error *err)
+{
+    const cli_training *t = user;
+    (void)err;
+    if (folder) cli_say(t->command, "%s: going on after step %llu", folder, (unsigned long long)step);
+    else if (t->training.resume)
+        cli_say(t->command, "%s: no checkpoint to go on from, beginning", t->training.folder);
+    return QK_OK;
+}
+
+void cli_training_add_hook(cli_training *t, qk_training_hook hook)
+{
+    assert(t->training.n_hooks < sizeof t->hooks / sizeof *t->hooks);
+    t->hooks[t->training.n_hooks++] = hook;
+    t->training.hooks = t->hooks;
+}
+
 qk_status cli_training_open(cli_training *out, cli_command *command, const qk_config *config, const qk_model *source,
                             json_t *start, qk_error *err)
 {
     const cli_options *o = &command->options;
     qk_status status = QK_OK;
-    *out = (cli_training){ .config = *config };
+    *out = (cli_training){ .config = *config, .command = command };
     if (!o->output && !o->dry_run)
         status = qk_fail(err, QK_E_ARGUMENT, "-o: expected a folder for the trained model, found none");
     else if (!source->tokenizer)
@@ -183,6 +201,7 @@ qk_status cli_training_open(cli_training *out, cli_command *command, const qk_co
     out->settings = settings_json(out, o, source->tokenizer, start);
     if (!out->settings) status = qk_out_of_memory(err, "settings", sizeof *out->settings);
     out->training.settings = out->settings;
+    cli_training_add_hook(out, (qk_training_hook){ .user = out, .start = say_start });
     if (!status) status = qk_train_fit(&out->training, &out->config, err);
 out:
     if (status) cli_training_close(out);
@@ -289,7 +308,5 @@ qk_status cli_training_run(cli_training *t, cli_command *command, qk_parameters 
     t->training.parameters = parameters;
     qk_status status = qk_train_run(&result, &t->training, err);
     if (status) return status;
-    if (result.resumed_from)
-        cli_say(command, "continued after step %llu", (unsigned long long)result.resumed_from);
     return write_results(t, command, parameters, &result, notes, err);
 }

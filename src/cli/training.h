@@ -13,7 +13,9 @@ typedef struct cli_training {
     qk_held_out held_out;
     json_t *settings;     /* owned; of `training` */
     qk_config config;     /* of the model that is trained; borrows what it points to */
-    qk_training training; /* a verb may add hooks before the run */
+    qk_training training;
+    qk_training_hook hooks[6]; /* of `training`, in the order they were added */
+    cli_command *command; /* borrowed */
 } cli_training;
 
 /* Texts, tokens and settings as the options say, for a model of `config` that reads with source's tokenizer.  `start`
@@ -21,6 +23,8 @@ typedef struct cli_training {
  * or QK_E_BUDGET is returned, before anything large is allocated.  `out` must not move: it points into itself. */
 qk_status cli_training_open(cli_training *out, cli_command *command, const qk_config *config, const qk_model *source,
                             json_t *start, qk_error *err);
+/* Before the run; at most five. */
+void cli_training_add_hook(cli_training *training, qk_training_hook hook);
 /* --dry-run: weights, tokens, memory, work. */
 qk_status cli_training_print_plan(const cli_training *training, const cli_command *command, qk_error *err);
 /* Run it on `parameters`, then write the trained model and training.json into -o; `notes` (an object or NULL, borrowed)

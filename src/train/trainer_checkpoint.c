@@ -247,6 +247,7 @@ static qk_status read_tensors(float *to, const qk_parameters *p, const qk_ckpt *
             return qk_fail(err, QK_E_SHAPE, "%s: \"%s\": expected %zu x %zu in F32, found another shape",
                            qk_ckpt_path(ckpt), name, item->shape.n_rows, item->shape.n_cols);
         memcpy(to + item->offset, tensor->data, tensor->n_bytes);
+        qk_ckpt_release(ckpt, tensor, 0, tensor->n_bytes); /* memory holds one copy of it */
     }
     return QK_OK;
 }
