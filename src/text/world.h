@@ -1,10 +1,10 @@
 /* world.h - a seeded generator of English text about an invented world.
  *
- * Two kinds of knowledge.  Parametric: fixed facts (1,000 and more), the same in every split, stated again and again
+ * Two kinds of knowledge.  Parametric: 1,100 fixed facts, the same for every seed and split, stated again and again
  * across documents.  Contextual: what only one document says (pass keys, key-value lists, sums, order of events,
- * sentiment, a stated counterfact).  Everything is a function of (seed, split, index): the same bytes on every machine.
- * Splits share the facts, never a context: names and numbers of contexts, and the wordings in which a fact is asked for,
- * are drawn from disjoint streams. */
+ * sentiment, a stated counterfact).  A text is a function of (seed, split, index): the same bytes on every machine.
+ * Splits share the facts, never a context: names and numbers of contexts, and the wordings in which a fact is asked
+ * for, are drawn from disjoint sets.  A fact is never stated in a document that asks for it. */
 #ifndef QK_WORLD_H
 #define QK_WORLD_H
 
@@ -16,8 +16,8 @@ typedef struct qk_world qk_world;
 qk_status qk_world_new(qk_world **out, uint64_t seed, qk_error *err);
 void qk_world_free(qk_world *world);
 
-/* Document `index`: its text (malloc'ed, NUL-terminated, the caller's) and register ("story", "letter", ...; lives for
- * ever). */
+/* Document `index`: its text (malloc'ed, NUL-terminated, the caller's; ASCII, 500 to 13,300 bytes, half of them below 1,350)
+ * and register ("story", "letter", "quiz", ...; lives for ever). */
 typedef struct qk_world_document { char *text; size_t n_bytes; const char *kind; } qk_world_document;
 qk_status qk_world_write(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index, qk_error *err);
 
@@ -31,7 +31,8 @@ typedef enum qk_question_kind {
 const char *qk_question_category(qk_question_kind kind);
 bool qk_question_is_contextual(qk_question_kind kind);
 
-/* `prompt` ends where the answer begins, without the space before it; text = prompt + " " + answer. */
+/* Question `index` of a kind; those about facts go through all facts in turn.  `prompt` ends where the answer begins,
+ * without the space before it; text = prompt + " " + answer. */
 typedef struct qk_question { char *prompt, *answer; qk_question_kind kind; } qk_question; /* both malloc'ed */
 qk_status qk_world_ask(qk_question *out, const qk_world *world, qk_split split, qk_question_kind kind, uint64_t index,
                        qk_error *err);

@@ -161,18 +161,6 @@ static const list_style list_styles[] = {
       { "Who sleeps behind the %k door?", "Whom do you find behind the %k door?", "Who is behind the %k door?" } },
 };
 
-/* A word or a name that is not in taken[n]. */
-static const char *draw_other(qk_world_writer *writer, char list, const char *const *taken, size_t n)
-{
-    if (list == 0) return qk_world_passing_name(writer, taken, n);
-    for (;;) {
-        const char *word = qk_world_word(writer, list);
-        size_t i = 0;
-        while (i < n && taken[i] != word) i++;
-        if (i == n) return word;
-    }
-}
-
 static size_t key_values(qk_world_writer *writer, qk_world_asked *asked)
 {
     const list_style *style = &list_styles[qk_world_below(writer, sizeof list_styles / sizeof *list_styles)];
@@ -184,9 +172,9 @@ static size_t key_values(qk_world_writer *writer, qk_world_asked *asked)
     writer->slots['p'] = keys[n];
     qk_world_pattern(writer, style->opener);
     for (size_t i = 0; i < n; i++) {
-        do keys[i] = draw_other(writer, style->keys, keys, i);
+        do keys[i] = qk_world_other_word(writer, style->keys, keys, i);
         while (keys[i] == keys[n]);
-        values[i] = draw_other(writer, style->values, values, i);
+        values[i] = qk_world_other_word(writer, style->values, values, i);
         writer->slots['k'] = keys[i];
         writer->slots['x'] = values[i];
         qk_world_pattern(writer, style->row);

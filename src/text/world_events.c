@@ -119,17 +119,6 @@ static const order_style order_styles[] = {
       'c' },
 };
 
-static const char *draw_item(qk_world_writer *writer, char list, const char *const *taken, size_t n)
-{
-    if (list == 0) return qk_world_passing_name(writer, taken, n);
-    for (;;) {
-        const char *word = qk_world_word(writer, list);
-        size_t i = 0;
-        while (i < n && taken[i] != word) i++;
-        if (i == n) return word;
-    }
-}
-
 static void ask_order(qk_world_asked *asked, qk_world_writer *writer, const char *question, const char *answer)
 {
     qk_world_aside(asked->question, sizeof asked->question, writer, question);
@@ -147,7 +136,7 @@ size_t qk_world_order(qk_world_writer *writer, qk_world_asked *asked)
     qk_world_pattern(writer, style->opener);
     if (qk_world_chance(writer, 30)) qk_world_filler(writer);
     for (size_t i = 0; i < n; i++) {
-        items[i + 1] = draw_item(writer, style->items, items, i + 1);
+        items[i + 1] = qk_world_other_word(writer, style->items, items, i + 1);
         writer->slots['x'] = items[i + 1];
         qk_world_put(writer, " ");
         qk_world_pattern(writer, i == 0       ? style->first[qk_world_below(writer, 2)]

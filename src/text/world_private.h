@@ -1,10 +1,13 @@
 /* world_private.h - the invented world from the inside: its names and facts, and the writer that its text comes from.
  *
- *   world.c           facts, splits, the two entrances      world_words.c      names and word lists
- *   world_relations.c how facts are stated and asked        world_writer.c     text from patterns
- *   world_prose.c     story, report, dialogue, manual, letter
- *   world_contexts.c  what only one document says           world_quiz.c       documents that ask
- *   world_echo.c      documents that say things again */
+ *   world.c            the two ways in, splits            world_words.c   names and word lists
+ *   world_relations.c  tables: facts stated and asked     world_writer.c  text from patterns
+ *   world_facts.c      sentences about facts              world_prose.c   story, report, dialogue, manual, letter
+ *   world_contexts.c   pass keys, lists, counterfacts     world_events.c  sums, order of events, reviews
+ *   world_quiz.c       documents that ask                 world_echo.c    documents that say things again
+ *
+ * Models are trained on this text and their results published: a change that moves one byte of it makes the bundled
+ * models unreproducible.  tests/test_world.c holds the hashes. */
 #ifndef QK_WORLD_PRIVATE_H
 #define QK_WORLD_PRIVATE_H
 
@@ -59,7 +62,8 @@ typedef struct qk_world_words { const char *const *items; size_t n; } qk_world_w
 /* The lists that a pattern names by a letter: "@f" is one of the foods.  {NULL, 0} where a letter has none. */
 extern const qk_world_words qk_world_lists[26];
 extern const qk_world_words qk_world_starts;              /* first syllables of invented names */
-extern const qk_world_words qk_world_endings[N_ENTITIES]; /* last ones; for kinds that are common nouns: all their words */
+/* Last syllables; for kinds that are common nouns all their words. */
+extern const qk_world_words qk_world_endings[N_ENTITIES];
 extern const qk_world_words qk_world_passing_endings;     /* of names that only one document knows */
 extern const qk_world_words qk_world_makes, qk_world_things; /* "glass" "clock": an invention */
 
@@ -104,10 +108,12 @@ void qk_world_aside(char *out, size_t capacity, qk_world_writer *writer, const c
 /* A space, unless a line has just begun. */
 void qk_world_space(qk_world_writer *writer);
 const char *qk_world_word(qk_world_writer *writer, char list);
+/* A word of the list, or for list 0 a passing name, that is none of the n_taken. */
+const char *qk_world_other_word(qk_world_writer *writer, char list, const char *const *taken, size_t n_taken);
 /* A name that no other split and no fact knows; none of the n_taken. */
 const char *qk_world_passing_name(qk_world_writer *writer, const char *const *taken, size_t n_taken);
 
-/* ---- facts in text (world_relations.c, world_quiz.c) */
+/* ---- facts in text (world_facts.c) */
 
 const char *qk_world_subject(const qk_world_writer *writer, const qk_world_fact *fact);
 const char *qk_world_object(const qk_world_writer *writer, const qk_world_fact *fact);
@@ -130,7 +136,8 @@ void qk_world_filler(qk_world_writer *writer); /* one sentence that says nothing
 
 typedef struct qk_world_form { const char *before, *between; } qk_world_form;
 const qk_world_form *qk_world_choose_form(qk_world_writer *writer); /* sets the speakers too */
-void qk_world_put_question(qk_world_writer *writer, const qk_world_form *form, const char *question); /* up to where the answer begins */
+/* Up to where the answer begins. */
+void qk_world_put_question(qk_world_writer *writer, const qk_world_form *form, const char *question);
 void qk_world_put_answer(qk_world_writer *writer, const char *answer);
 
 typedef struct qk_world_asked { char question[200], answer[24]; } qk_world_asked;
@@ -144,7 +151,8 @@ extern qk_world_context *const qk_world_contexts[QK_N_QUESTION_KINDS]; /* NULL f
 /* ---- documents: each adds about `wanted` bytes */
 
 typedef void qk_world_register(qk_world_writer *writer, size_t wanted);
-qk_world_register qk_world_write_story, qk_world_write_report, qk_world_write_dialogue, qk_world_write_manual, qk_world_write_letter;
+qk_world_register qk_world_write_story, qk_world_write_report, qk_world_write_dialogue, qk_world_write_manual,
+    qk_world_write_letter;
 qk_world_register qk_world_write_quiz, qk_world_write_lesson, qk_world_write_echo;
 void qk_world_write_asking(qk_world_writer *writer, qk_question_kind kind, size_t wanted);
 void qk_world_write_drill(qk_world_writer *writer); /* a few sums, bare */

@@ -79,3 +79,14 @@ const char *qk_world_passing_name(qk_world_writer *writer, const char *const *ta
         if (i == n_taken) return name;
     }
 }
+
+const char *qk_world_other_word(qk_world_writer *writer, char list, const char *const *taken, size_t n_taken)
+{
+    if (list == 0) return qk_world_passing_name(writer, taken, n_taken);
+    for (;;) {
+        const char *word = qk_world_word(writer, list);
+        size_t i = 0;
+        while (i < n_taken && taken[i] != word) i++;
+        if (i == n_taken) return word;
+    }
+}
