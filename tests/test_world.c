@@ -7,7 +7,11 @@
 #include "text/text.h"
 #include "text/world_private.h"
 
-enum { N_DOCUMENTS = 2000, N_QUESTIONS = 700 /* of each kind */ };
+enum {
+    N_DOCUMENTS = 3000,
+    N_QUESTIONS = 700, /* of each kind */
+    LATE = 100000      /* a number behind the first documents, which are a mixture of their own */
+};
 
 static qk_world *open_world(uint64_t seed)
 {
@@ -117,7 +121,7 @@ static void hash_documents(char hex[65], const qk_world *world, qk_split split)
     qk_sha256 hash;
     qk_sha256_start(&hash);
     for (uint64_t i = 0; i < 200; i++) {
-        char *text = write_text(world, split, i);
+        char *text = write_text(world, split, i < 100 ? i : LATE + i);
         qk_sha256_add(&hash, text, strlen(text) + 1);
         free(text);
     }
@@ -145,11 +149,11 @@ static void test_bytes(void **state)
     static const struct {
         const char *documents, *questions;
     } expected[3] = {
-        [QK_SPLIT_TRAIN] = { "cdf5f0b4b0b5971b9dd5e28ab02e01f51a25dd466bb8883b5c6b5e5ad1886a25",
+        [QK_SPLIT_TRAIN] = { "831f0c21c44ce74ba7e358a74bbd099edc3dca295451328019229e54cefb47ed",
                              "b0fb5d56f6b40237a9b99f797ac79a3b03685365f9554767bb5251ec2b239017" },
-        [QK_SPLIT_VALIDATION] = { "5883d2b32640f55ac9efba7022347712b85597adba0135a4bcddbc9f64b88b1e",
+        [QK_SPLIT_VALIDATION] = { "57711c900b28092058e5f374191d2ae321384995f033ec96317fa41babcf08fd",
                                   "cf76572f8b1f98de326622b7c664f421f1aea17376cb000efeb344e4a6374f52" },
-        [QK_SPLIT_TEST] = { "35064844e46a4631c45f5b73f5eadd90a7ee569bbbc29de7b734704d3fe83efb",
+        [QK_SPLIT_TEST] = { "e12423e1ec8a9a9620ecbb235c33671615efdb993ccef8ce3ddc88e647b0937e",
                             "1d32243a4892b27b1e62fe288d5f92183fb88ac0a4dc0726593136649d31af64" },
     };
     qk_world *world = open_world(42);
@@ -302,8 +306,8 @@ static void test_facts_are_not_stated_where_asked(void **state)
     qk_world_writer writer = { .world = world };
     strings wordings = all_wordings(world);
     size_t n_asked = 0, n_stated = 0;
-    for (uint64_t i = 0; i < N_DOCUMENTS / 2; i++) {
-        char *text = write_text(world, QK_SPLIT_TRAIN, i);
+    for (uint64_t i = 0; i < N_DOCUMENTS / 3; i++) {
+        char *text = write_text(world, QK_SPLIT_TRAIN, LATE + i);
         strings lines = { 0 };
         uint8_t seen[N_FACTS] = { 0 };
         add_lines(&lines, text);
@@ -348,7 +352,7 @@ static void test_splits(void **state)
     qk_world *world = open_world(42);
     strings lines = { 0 };
     for (uint64_t i = 0; i < N_DOCUMENTS; i++) {
-        char *text = write_text(world, QK_SPLIT_TRAIN, i);
+        char *text = write_text(world, QK_SPLIT_TRAIN, i < N_DOCUMENTS / 3 ? i : LATE + i);
         add_lines(&lines, text);
         free(text);
     }
@@ -539,18 +543,18 @@ static void test_lengths(void **state)
     assert_ok(qk_tokenizer_open_file(&tokenizer, data_path("../../models/world-rope/tokenizer.json"), 0, err));
     assert_int_equal(qk_tokenizer_describe(tokenizer)->n_vocab, 2048);
     for (uint64_t i = 0; i < 600; i++) {
-        char *text = write_text(world, QK_SPLIT_TRAIN, i);
+        char *text = write_text(world, QK_SPLIT_TRAIN, LATE + i);
         int32_t *tokens = NULL;
         size_t n = 0;
         assert_ok(qk_encode(&tokens, &n, tokenizer, text, strlen(text), (qk_encode_options){ 0 }, err));
         assert_int_equal(tokens[0], 0); /* <s> */
-        assert_in_range(n, 100, 5000);
+        assert_in_range(n, 100, 6500); /* digits and lists of names take most */
         n_short += n <= 512;
         if (n > most) most = n;
         free(tokens);
         free(text);
     }
-    assert_in_range(n_short, 450, 540);
+    assert_in_range(n_short, 420, 540);
     assert_true(most > 2000);
     qk_tokenizer_close(tokenizer);
     qk_world_free(world);
