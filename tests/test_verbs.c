@@ -125,6 +125,52 @@ static void test_tokenize(void **state)
     assert_rejected(run_program("tokenize", data_path("golden/gqa"), "a"), 1, "tokenizer");
 }
 
+/* Line `line` of what the program wrote. */
+static json_t *line_of(const outcome *o, int line)
+{
+    const char *from = o->out;
+    for (; line > 0 && from; line--) from = strchr(from, '\n') ? strchr(from, '\n') + 1 : NULL;
+    json_t *object = from ? json_loadb(from, strcspn(from, "\n"), 0, NULL) : NULL;
+    assert_true(json_is_object(object));
+    return object;
+}
+
+/* Documents are numbered from --from; questions come from each category in turn, and their text is prompt and answer. */
+static void test_world(void **state)
+{
+    (void)state;
+    char text[20000];
+    outcome two = run_program("world", "documents", "--part", "test", "--from", "5", "--limit", "2");
+    outcome one = run_program("world", "documents", "--part", "test", "--from", "6", "--limit", "1");
+    json_t *second = line_of(&two, 1), *alone = line_of(&one, 0);
+    assert_true(json_equal(second, alone));
+    assert_string_equal(json_string_value(json_object_get(alone, "id")), "test-6");
+    outcome three = run_program("world", "questions", "--categories", "fact,sum", "--limit", "3");
+    json_t *questions[3];
+    static const char *const ids[] = { "train-fact-0", "train-sum-0", "train-fact-1" };
+    for (int i = 0; i < 3; i++) {
+        questions[i] = line_of(&three, i);
+        assert_string_equal(json_string_value(json_object_get(questions[i], "id")), ids[i]);
+        const char *kind = json_string_value(json_object_get(questions[i], "kind"));
+        assert_string_equal(kind, i == 1 ? "contextual" : "parametric");
+        snprintf(text, sizeof text, "%s %s", json_string_value(json_object_get(questions[i], "prompt")),
+                 json_string_value(json_object_get(questions[i], "answer")));
+        assert_string_equal(json_string_value(json_object_get(questions[i], "text")), text);
+        json_decref(questions[i]);
+    }
+    json_decref(second);
+    json_decref(alone);
+    outcome_free(&two);
+    outcome_free(&one);
+    outcome_free(&three);
+    assert_rejected(run_program("world", "poems"), 2, "expected documents or questions, found 'poems'");
+    assert_rejected(run_program("world", "documents", "--categories", "sum"), 2, "--categories");
+    assert_rejected(run_program("world", "questions", "--categories", "sums"), 2, "--categories");
+    assert_rejected(run_program("world", "questions", "--part", "dev"), 2, "--part");
+    assert_rejected(run_program("world", "documents", "--from", "18446744073709551615", "--limit", "1"), 2, "--from");
+    assert_rejected(run_program_to(STDOUT_FULL, (const char *const[]){ "world", "documents", NULL }), 1, "space");
+}
+
 /* ---- what is no model */
 
 static void truncate_to(const char *from, const char *to, size_t n_bytes)
@@ -478,7 +524,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_hooks),
-        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_tokenize),   cmocka_unit_test(test_world),
         cmocka_unit_test(test_cache),
         cmocka_unit_test(test_bad_models),
         cmocka_unit_test(test_ppl),
