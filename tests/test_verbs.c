@@ -135,7 +135,7 @@ static json_t *line_of(const outcome *o, int line)
     return object;
 }
 
-/* Documents are numbered from --from; questions come from each category in turn, and their text is prompt and answer. */
+/* Documents are numbered from --from; questions come from each category in turn, their text is prompt and answer. */
 static void test_world(void **state)
 {
     (void)state;
