@@ -165,6 +165,16 @@ static qk_status set_training(cli_training *t, cli_command *command, const qk_to
     return hold_out(t, o, err);
 }
 
+/* The model that is read must not be the one that is written. */
+static qk_status check_folder(const char *folder, const qk_model *source, qk_error *err)
+{
+    char *own = folder ? realpath(folder, NULL) : NULL, *theirs = realpath(qk_ckpt_folder(source->ckpt), NULL);
+    bool same = own && theirs && strcmp(own, theirs) == 0 && qk_ckpt_count(source->ckpt) > 0;
+    free(own);
+    free(theirs);
+    return same ? qk_fail(err, QK_E_ARGUMENT, "-o: expected another folder than the model's, found %s", folder) : QK_OK;
+}
+
 static qk_status say_start(void *user, uint64_t step, const char *folder, qk_error *err)
 {
     const cli_training *t = user;
@@ -192,6 +202,7 @@ qk_status cli_training_open(cli_training *out, cli_command *command, const qk_co
         status = qk_fail(err, QK_E_ARGUMENT, "-o: expected a folder for the trained model, found none");
     else if (!source->tokenizer)
         status = qk_fail(err, source->tokenizer_error.status, "%s", source->tokenizer_error.message);
+    if (!status) status = check_folder(o->output, source, err);
     if (!status) status = load_texts(out, command, source->tokenizer, err);
     if (!status) status = set_training(out, command, source->tokenizer, err);
     if (status) {
@@ -262,9 +273,10 @@ static json_t *result_json(const cli_training *t, const cli_command *command, co
                            const json_t *notes)
 {
     const qk_step_row *last = &result->last;
-    json_t *object = json_pack("{s:s, s:o, s:I, s:I, s:I, s:f, s:O}", "version", qk_version(), "command",
+    json_t *loss = last->step ? json_real(last->nll) : json_null();
+    json_t *object = json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:O}", "version", qk_version(), "command",
                                words_json(command), "weights", (json_int_t)qk_train_n_values(&t->config), "steps",
-                               (json_int_t)last->step, "tokens", (json_int_t)last->n_tokens, "loss", last->nll,
+                               (json_int_t)last->step, "tokens", (json_int_t)last->n_tokens, "loss", loss,
                                "settings", t->settings);
     if (object && result->validation.n_predicted)
         json_object_set_new(object, "valid_loss", json_real(result->validation.nll));
@@ -275,8 +287,10 @@ static json_t *result_json(const cli_training *t, const cli_command *command, co
 static void print_result(const qk_training_result *result, const char *folder)
 {
     char tokens[32];
-    printf("%llu steps, %s tokens, loss %.4f nats a token\n", (unsigned long long)result->last.step,
-           cli_human_count(tokens, (double)result->last.n_tokens), result->last.nll);
+    printf("%llu steps, %s tokens", (unsigned long long)result->last.step,
+           cli_human_count(tokens, (double)result->last.n_tokens));
+    if (result->last.step) printf(", loss %.4f nats a token", result->last.nll);
+    putchar('\n');
     if (result->validation.n_predicted)
         printf("held-out loss %.4f nats a token (%llu tokens)\n", result->validation.nll,
                (unsigned long long)result->validation.n_predicted);

@@ -225,15 +225,15 @@ static void close_trainer(qk_trainer *r)
 
 qk_status qk_train_run(qk_training_result *out, const qk_training *t, qk_error *err)
 {
-    qk_trainer r = { .training = t, .doing = "" };
+    qk_trainer r = { .training = t };
     qk_gradient_spec spec = qk_trainer_gradient_spec(t);
     qk_status status = check(t, err);
     if (status) return status;
     status = qk_batches_new(&r.batches, &t->corpus, &t->batch, err);
     if (!status && (!(r.batches_state = qk_batches_state(r.batches)) || !(r.settings = qk_trainer_settings(t))))
         status = qk_out_of_memory(err, "the settings of the training", sizeof(json_t));
-    if (!status) status = make_paths(&r, err);
     if (!status) status = qk_gradient_new(&r.gradient, t->parameters, &spec, err);
+    if (!status) status = make_paths(&r, err);
     if (!status) status = begin(&r, err);
     if (!status) status = run_steps(&r, err);
     *out = (qk_training_result){ r.last, r.validation, r.resumed_from };

@@ -159,10 +159,14 @@ static qk_status write_moments(const char *folder, const qk_parameters *p, qk_er
 static json_t *state_json(const qk_trainer *r, uint64_t log_bytes)
 {
     const qk_step_row *row = &r->last;
-    return json_pack("{s:I, s:I, s:b, s:f, s:f, s:f, s:I, s:O, s:O}", "step", (json_int_t)row->step, "tokens",
+    const qk_validation_row *v = &r->validation;
+    json_t *validation = json_pack("{s:I, s:I, s:I, s:f}", "step", (json_int_t)v->step, "tokens",
+                                   (json_int_t)v->n_tokens, "valid_tokens", (json_int_t)v->n_predicted, "valid_loss",
+                                   v->nll);
+    return json_pack("{s:I, s:I, s:b, s:f, s:f, s:f, s:o, s:I, s:O, s:O}", "step", (json_int_t)row->step, "tokens",
                      (json_int_t)row->n_tokens, "told", r->told, "loss", row->nll, "grad_norm", row->gradient_norm,
-                     "lr", row->learning_rate, "log_bytes", (json_int_t)log_bytes, "batches", r->batches_state,
-                     "settings", r->settings);
+                     "lr", row->learning_rate, "validation", validation, "log_bytes", (json_int_t)log_bytes, "batches",
+                     r->batches_state, "settings", r->settings);
 }
 
 static qk_status write_state(const char *folder, const qk_trainer *r, qk_error *err)
@@ -214,9 +218,9 @@ qk_status qk_trainer_save(qk_trainer *r, qk_error *err)
     if (!status) status = step_path(&hidden, r, HIDDEN, r->last.step, err);
     /* One of this step that is there is as good: what it has not told will be told again. */
     if (status || qk_path_exists(final)) goto out;
-    r->doing = "saving";
+    snprintf(r->doing, sizeof r->doing, "saving");
     (void)qk_trainer_tick(r, 0);
-    r->doing = "";
+    r->doing[0] = '\0';
     status = remove_tree(hidden, err);
     if (!status) status = qk_make_folders(hidden, err);
     if (!status) status = write_checkpoint(hidden, r, err);
@@ -265,28 +269,46 @@ static qk_status read_file(qk_parameters *p, const char *folder, const char *nam
     return status;
 }
 
-static qk_status read_state(uint64_t *log_bytes, qk_trainer *r, const json_t *state, const char *path, qk_error *err)
+/* Rows and the pieces of `state` that belong to others (borrowed); false: something is missing or makes no sense. */
+static bool read_rows(qk_trainer *r, json_t *state, json_int_t *log_bytes, json_t **batches, json_t **settings)
 {
-    json_int_t step = -1, n_tokens = -1, bytes = -1;
-    json_t *batches = NULL, *settings = NULL;
+    json_int_t step = -1, n_tokens = -1, v_step = -1, v_tokens = -1, v_predicted = -1;
     qk_step_row row = { 0 };
+    qk_validation_row validation = { 0 };
     int told = 0;
-    int bad = json_unpack((json_t *)(uintptr_t)state, "{s:I, s:I, s:b, s:F, s:F, s:F, s:I, s:o, s:o}", "step", &step,
-                          "tokens", &n_tokens, "told", &told, "loss", &row.nll, "grad_norm", &row.gradient_norm, "lr",
-                          &row.learning_rate, "log_bytes", &bytes, "batches", &batches, "settings", &settings);
-    if (bad || step < 0 || n_tokens < 0 || bytes < 0 || !json_is_object(settings))
-        return qk_fail(err, QK_E_FORMAT, "%s: expected the state of a trainer, found something else", path);
-    qk_status status = qk_trainer_settings_agree(settings, r->settings, &r->training->optimiser, (uint64_t)step, err);
-    if (status) return status;
-    if ((uint64_t)step > r->training->optimiser.n_steps)
-        return qk_fail(err, QK_E_ARGUMENT, "%s: expected at most %llu steps, found %lld done", path,
-                       (unsigned long long)r->training->optimiser.n_steps, (long long)step);
-    status = qk_batches_restore(r->batches, batches, err);
-    if (status) return qk_prefix(err, status, "%s", path);
+    if (json_unpack(state, "{s:I, s:I, s:b, s:F, s:F, s:F, s:I, s:o, s:o}", "step", &step, "tokens", &n_tokens, "told",
+                    &told, "loss", &row.nll, "grad_norm", &row.gradient_norm, "lr", &row.learning_rate, "log_bytes",
+                    log_bytes, "batches", batches, "settings", settings) != 0 ||
+        json_unpack(state, "{s:{s:I, s:I, s:I, s:F}}", "validation", "step", &v_step, "tokens", &v_tokens,
+                    "valid_tokens", &v_predicted, "valid_loss", &validation.nll) != 0 ||
+        step < 0 || n_tokens < 0 || v_step < 0 || v_tokens < 0 || v_predicted < 0 || *log_bytes < 0 ||
+        !json_is_object(*settings))
+        return false;
     row.step = (uint64_t)step;
     row.n_tokens = (uint64_t)n_tokens;
+    validation.step = (uint64_t)v_step;
+    validation.n_tokens = (uint64_t)v_tokens;
+    validation.n_predicted = (uint64_t)v_predicted;
     r->last = row;
+    r->validation = validation;
     r->told = told;
+    return true;
+}
+
+static qk_status read_state(uint64_t *log_bytes, qk_trainer *r, json_t *state, const char *path, qk_error *err)
+{
+    json_int_t bytes = -1;
+    json_t *batches = NULL, *settings = NULL;
+    if (!read_rows(r, state, &bytes, &batches, &settings))
+        return qk_fail(err, QK_E_FORMAT, "%s: expected the state of a trainer, found something else", path);
+    const uint64_t step = r->last.step, n_steps = r->training->optimiser.n_steps;
+    qk_status status = qk_trainer_settings_agree(settings, r->settings, &r->training->optimiser, step, err);
+    if (status) return status;
+    if (step > n_steps)
+        return qk_fail(err, QK_E_ARGUMENT, "%s: expected at most %llu steps, found %llu done", path,
+                       (unsigned long long)n_steps, (unsigned long long)step);
+    status = qk_batches_restore(r->batches, batches, err);
+    if (status) return qk_prefix(err, status, "%s", path);
     json_decref(r->batches_state);
     r->batches_state = json_incref(batches);
     *log_bytes = (uint64_t)bytes;

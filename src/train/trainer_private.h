@@ -20,7 +20,7 @@ typedef struct qk_trainer {
     qk_validation_row validation;
     bool told;              /* hooks and validation of `last` are over */
     uint64_t resumed_from;
-    const char *doing;      /* for the progress: "" while training */
+    char doing[32];         /* for the progress: "" while training */
 } qk_trainer;
 
 /* ---- trainer.c */

@@ -14,8 +14,10 @@ qk_pass_spec qk_trainer_validation_spec(const qk_training *t)
 
 static bool tick(void *user, const char *phase, double done, double total)
 {
-    (void)phase, (void)done, (void)total;
-    return qk_trainer_tick(user, 0);
+    qk_trainer *r = user;
+    (void)phase;
+    snprintf(r->doing, sizeof r->doing, "validation %.0f %%", total > 0 ? 100 * done / total : 0);
+    return qk_trainer_tick(r, 0);
 }
 
 qk_status qk_trainer_validate(qk_trainer *r, qk_error *err)
@@ -26,9 +28,8 @@ qk_status qk_trainer_validate(qk_trainer *r, qk_error *err)
     double nll = 0;
     spec.progress = (qk_progress){ tick, r };
     spec.max_bytes = qk_trainer_validation_budget(r);
-    r->doing = "validation";
     qk_status status = qk_pass_run(&result, r->training->parameters->model, &spec, err);
-    r->doing = "";
+    r->doing[0] = '\0';
     if (status == QK_E_INTERRUPTED) return status;
     if (status)
         return qk_prefix(err, status, "validation after step %llu", (unsigned long long)r->last.step);
