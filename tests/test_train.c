@@ -425,6 +425,35 @@ static void test_threads_change_no_byte_of_a_run(void **state)
     close_run(&two);
 }
 
+/* Loss and gradient of a step are means over its predicted tokens: of neither rows, sequences nor all tokens. */
+static void test_a_step_is_a_mean_over_predicted_tokens(void **state)
+{
+    (void)state;
+    run r, plain;
+    open_run(&r, NULL);
+    open_run(&plain, NULL);
+    r.training.optimiser.n_steps = 1;
+    assert_int_equal(go(&r), QK_OK);
+    qk_batches *batches = NULL;
+    qk_gradient *gradient = NULL;
+    qk_batch batch;
+    double nll = 0, squares = 0;
+    const qk_gradient_spec spec = { .max_rows = 4 * 32, .longest = 32, .reference = true, .n_threads = 2 };
+    assert_ok(qk_batches_new(&batches, &plain.training.corpus, &plain.training.batch, err));
+    assert_ok(qk_batches_next(&batch, batches, err));
+    assert_ok(qk_gradient_new(&gradient, plain.parameters, &spec, err));
+    assert_ok(qk_gradient_add(&nll, gradient, batch.sequences, batch.n_sequences, 1, err));
+    for (size_t i = 0; i < plain.parameters->n_values; i++)
+        squares += (double)plain.parameters->gradient[i] * plain.parameters->gradient[i];
+    assert_true(batch.n_predicted < batch.n_tokens);
+    assert_near(r.result.last.nll, nll / (double)batch.n_predicted, 1e-5);
+    assert_near(r.result.last.gradient_norm, sqrt(squares) / (double)batch.n_predicted, 1e-5);
+    qk_gradient_free(gradient);
+    qk_batches_free(batches);
+    close_run(&r);
+    close_run(&plain);
+}
+
 /* Micro-batches change the order of sums and nothing else: an update is the same to single precision. */
 static void test_micro_batches_add_up(void **state)
 {
@@ -716,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_batches_refuse),
         cmocka_unit_test(test_a_run_repeats_and_learns),
         cmocka_unit_test(test_threads_change_no_byte_of_a_run),
+        cmocka_unit_test(test_a_step_is_a_mean_over_predicted_tokens),
         cmocka_unit_test(test_micro_batches_add_up),
         cmocka_unit_test(test_recomputing_changes_no_byte),
         cmocka_unit_test(test_resumed_is_uninterrupted),
