@@ -110,7 +110,7 @@ static const document_kind kinds[] = {
 };
 
 /* Training begins with documents most of which only say things again: looking back is learned first. */
-#define N_EARLY 5000
+#define N_EARLY 10000
 #define EARLY_ECHO_PERCENT 65
 
 static const document_kind *choose_kind(qk_world_writer *writer, uint64_t index)
