@@ -1,0 +1,249 @@
+/* kernels.c - speed of the kernels of a training step at the shapes of small models: best of RUNS, GFLOP/s of products
+ * beside oneDNN's sgemm over the whole matrix (with as many threads), ns an entry of the rest.  Not run by the tests.
+ *
+ *   OMP_WAIT_POLICY=passive build/bench/kernels [THREADS [RUNS]] */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "math/backward.h"
+
+/* What one kernel works on; sizes and buffers as its own. */
+typedef struct work {
+    size_t m, n, k;
+    float *x, *y, *w, *bias;            /* [m][k], [m][n], [n][k], [n] or NULL */
+    double *partial;
+    int n_threads;
+} work;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static float *floats(size_t n)
+{
+    qk_rng rng;
+    float *x = NULL;
+    qk_error err;
+    qk_rng_seed(&rng, n);
+    if (qk_new_floats(&x, n, "benchmark", &err) != QK_OK) exit(1);
+    for (size_t i = 0; i < n; i++) x[i] = (float)qk_rng_normal(&rng);
+    return x;
+}
+
+/* ---- products */
+
+static void product(const work *b)
+{
+    qk_kernels_fast()->product(b->y, b->n, b->x, b->k, b->w, NULL, b->m, b->n, b->k, b->n_threads);
+}
+
+static void product_input(const work *b)
+{
+    qk_derivatives_fast()->product_input(b->x, b->y, b->w, b->m, b->n, b->k, false, b->n_threads);
+}
+
+static void product_weight(const work *b)
+{
+    qk_derivatives_fast()->product_weight(b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
+}
+
+static void whole(char opa, char opb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                  size_t ldb, float beta, float *c, int n_threads)
+{
+    omp_set_num_threads(n_threads);
+    dnnl_sgemm(opa, opb, (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1, a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta,
+               c, (dnnl_dim_t)n);
+}
+
+static void whole_product(const work *b)
+{
+    whole('N', 'T', b->m, b->n, b->k, b->x, b->k, b->w, b->k, 0, b->y, b->n_threads);
+}
+
+static void whole_input(const work *b)
+{
+    whole('N', 'N', b->m, b->k, b->n, b->y, b->n, b->w, b->k, 0, b->x, b->n_threads);
+}
+
+static void whole_weight(const work *b)
+{
+    whole('T', 'N', b->n, b->k, b->m, b->y, b->n, b->x, b->k, 1, b->w, b->n_threads);
+}
+
+typedef void kernel(const work *b);
+
+/* The two take turns. */
+static void compare(const char *name, kernel *ours, kernel *whole_matrix, const work *b, int n_runs)
+{
+    double best[2] = { 1e9, 1e9 }, flops = 2e-9 * (double)b->m * (double)b->n * (double)b->k;
+    for (int run = 0; run < 2 * n_runs; run++) {
+        double start = now();
+        (run % 2 ? whole_matrix : ours)(b);
+        double seconds = now() - start;
+        if (run > 1 && seconds < best[run % 2]) best[run % 2] = seconds;
+    }
+    printf("%-16s %5zu %5zu %5zu  %8.1f GFLOP/s  sgemm %8.1f  %5.2f\n", name, b->m, b->n, b->k, flops / best[0],
+           flops / best[1], best[1] / best[0]);
+}
+
+static void products(int n_threads, int n_runs)
+{
+    static const struct {
+        const char *name;
+        kernel *ours, *whole;
+    } rows[] = {
+        { "product", product, whole_product },
+        { "product_input", product_input, whole_input },
+        { "product_weight", product_weight, whole_weight },
+    };
+    const size_t shapes[][3] = { { 4096, 192, 192 }, { 4096, 256, 256 },  { 4096, 512, 192 },  { 4096, 688, 256 },
+                                 { 4096, 256, 688 }, { 4096, 2048, 256 }, { 8192, 256, 256 },  { 8192, 688, 256 },
+                                 { 512, 688, 256 },  { 512, 2048, 256 },  { 4096, 2048, 2048 } };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            work b = { .m = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2], .n_threads = n_threads };
+            b.x = floats(b.m * b.k), b.y = floats(b.m * b.n), b.w = floats(b.n * b.k);
+            compare(rows[r].name, rows[r].ours, rows[r].whole, &b, n_runs);
+            free(b.x), free(b.y), free(b.w);
+        }
+}
+
+/* ---- attention: all blocks of one head of one sequence of m tokens, head_dim k */
+
+static qk_attention block(const work *b, size_t row, float *scores)
+{
+    size_t rows = b->m - row < QK_ATTENTION_ROWS ? b->m - row : QK_ATTENTION_ROWS;
+    return (qk_attention){ .q = b->x + row * b->n, .k = b->y, .v = b->y + b->k, .z = b->w + row * b->n,
+                           .q_stride = b->n, .kv_stride = b->n, .z_stride = b->n, .row0 = row, .n_rows = rows,
+                           .head_dim = b->k, .scale = 0.125f, .scores = scores, .scores_stride = b->m };
+}
+
+enum { ATTEND, SOFTMAX, MIX, BACKWARD, N_STEPS };
+
+static void attention_of(double best[N_STEPS], const work *b, float *scores, float *gradient)
+{
+    double spent[N_STEPS] = { 0 };
+    const qk_kernels *ops = qk_kernels_fast();
+    for (size_t row = 0; row < b->m; row += QK_ATTENTION_ROWS) {
+        qk_attention a = block(b, row, scores);
+        double start = now();
+        ops->attend(&a);
+        double attended = now();
+        for (size_t i = 0; i < a.n_rows; i++) ops->softmax(scores + i * b->m, row + a.n_rows);
+        double soft = now();
+        ops->mix(&a);
+        double mixed = now();
+        qk_derivatives_fast()->attention(&(qk_attention_gradient){
+            a, b->bias + row * b->n, gradient + row * b->n, gradient + b->m * b->n,
+            gradient + b->m * b->n + b->k, scores + QK_ATTENTION_ROWS * b->m });
+        spent[ATTEND] += attended - start;
+        spent[SOFTMAX] += soft - attended;
+        spent[MIX] += mixed - soft;
+        spent[BACKWARD] += now() - mixed;
+    }
+    for (int i = 0; i < N_STEPS; i++) best[i] = spent[i] < best[i] ? spent[i] : best[i];
+}
+
+/* FLOPs as causal attention needs them: 2 m^2/2 d a product, two forward and five... four backward. */
+static void attentions(int n_runs)
+{
+    static const char *const names[N_STEPS] = { "attend", "softmax", "mix", "backward" };
+    static const int n_products[N_STEPS] = { 1, 0, 1, 4 };
+    const size_t shapes[][2] = { { 128, 64 }, { 256, 32 }, { 256, 64 }, { 512, 32 }, { 512, 64 }, { 2048, 64 } };
+    omp_set_num_threads(1);
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        work b = { .m = shapes[s][0], .k = shapes[s][1], .n = 4 * shapes[s][1] };
+        double best[N_STEPS] = { 1e9, 1e9, 1e9, 1e9 }, pairs = 0.5 * (double)b.m * (double)(b.m + 1);
+        float *scores = floats(2 * QK_ATTENTION_ROWS * b.m), *gradient = floats(2 * b.m * b.n);
+        b.x = floats(b.m * b.n), b.y = floats(b.m * b.n), b.w = floats(b.m * b.n), b.bias = floats(b.m * b.n);
+        for (int run = 0; run < n_runs * 4; run++) attention_of(best, &b, scores, gradient);
+        for (int i = 0; i < N_STEPS; i++) {
+            printf("%-16s %5zu x %3zu  %8.1f us, %6.3f ns a pair", names[i], b.m, b.k, 1e6 * best[i], 1e9 * best[i] / pairs);
+            if (n_products[i]) printf("  %6.1f GFLOP/s", 2e-9 * n_products[i] * pairs * (double)b.k / best[i]);
+            printf("\n");
+        }
+        free(scores), free(gradient), free(b.x), free(b.y), free(b.w), free(b.bias);
+    }
+}
+
+/* ---- rows */
+
+static void run_norm(const work *b)
+{
+    for (size_t i = 0; i < b->m; i++) qk_kernels_fast()->rms_norm(b->y + i * b->n, b->x + i * b->n, b->w, b->n, 1e-5);
+}
+
+static void run_norm_back(const work *b)
+{
+    qk_derivatives_fast()->rms_norm(b->y, b->bias, b->y, b->x, b->w, b->m, b->n, 1e-5, false, b->partial, 1);
+}
+
+static void run_silu(const work *b)
+{
+    for (size_t i = 0; i < b->m; i++)
+        qk_kernels_fast()->silu_mul(b->y + i * b->n, b->x + i * b->n, b->w, b->n);
+}
+
+static void run_silu_back(const work *b)
+{
+    for (size_t i = 0; i < b->m; i++)
+        qk_derivatives_fast()->silu_mul(b->bias, b->y + i * b->n, b->y + i * b->n, b->x + i * b->n, b->w, b->n);
+}
+
+static void run_nll(const work *b)
+{
+    double sum = 0;
+    for (size_t i = 0; i < b->m; i++) sum += qk_kernels_fast()->nll(b->x + i * b->n, b->n, i % b->n);
+    b->partial[0] = sum;
+}
+
+static void run_nll_back(const work *b)
+{
+    for (size_t i = 0; i < b->m; i++) qk_derivatives_fast()->nll(b->x + i * b->n, b->n, i % b->n, 1);
+}
+
+static void rows(int n_runs)
+{
+    static const struct {
+        const char *name;
+        kernel *run;
+        size_t n;
+    } all[] = {
+        { "rms_norm", run_norm, 256 },       { "rms_norm back", run_norm_back, 256 }, { "silu_mul", run_silu, 688 },
+        { "silu_mul back", run_silu_back, 688 }, { "nll", run_nll, 2048 },            { "nll back", run_nll_back, 2048 },
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        work b = { .m = 512, .n = all[i].n };
+        double best = 1e9;
+        b.x = floats(b.m * b.n), b.y = floats(b.m * b.n), b.w = floats(b.n), b.bias = floats(b.n);
+        b.partial = calloc(QK_PARTIAL_SUMS * b.n, sizeof *b.partial);
+        for (int run = 0; run < n_runs; run++) {
+            double start = now();
+            all[i].run(&b);
+            double seconds = now() - start;
+            best = seconds < best ? seconds : best;
+        }
+        printf("%-16s %5zu x %5zu  %6.3f ns an entry\n", all[i].name, b.m, b.n, 1e9 * best / (double)(b.m * b.n));
+        free(b.x), free(b.y), free(b.w), free(b.bias), free(b.partial);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int n_threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads(), n_runs = argc > 2 ? atoi(argv[2]) : 20;
+    if (n_threads < 1 || n_runs < 2) {
+        fprintf(stderr, "usage: kernels [THREADS [RUNS]]: THREADS from 1, RUNS from 2\n");
+        return 2;
+    }
+    products(n_threads, n_runs);
+    attentions(n_runs);
+    rows(n_runs);
+    return 0;
+}
