@@ -293,7 +293,8 @@ static void norms_agree(void **state)
                 assert_same(in_place, fast, m * n);
                 assert_same(gain_again, fast_gain, n);
                 memcpy(in_place, dy, m * n * sizeof *dy);
-                qk_derivatives_reference()->rms_norm(in_place, gain_again, in_place, x, gain, m, n, 1e-5, false, partial, 1);
+                qk_derivatives_reference()->rms_norm(in_place, gain_again, in_place, x, gain, m, n, 1e-5, false, partial,
+                                                      1);
                 assert_same(in_place, plain, m * n);
                 free(in_place), free(gain_again);
             }

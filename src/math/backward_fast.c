@@ -4,71 +4,46 @@
  * threads changes a bit. */
 #include "math/fast.h"
 
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
-
 #include "math/backward.h"
+#include "math/multiply.h"
+
+#define SUMMED_COLUMNS 64 /* whose sums a thread keeps on the stack */
 
 /* ---- products */
-
-#define TILE_ROWS 256
-#define TILE_COLUMNS 256
-#define SERIAL_BELOW 2000000 /* multiply-adds that are cheaper than waking the threads */
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-/* Tile [rows][columns] of c[][ldc] = op(a) b + beta c, in the calling thread. */
-static void tile_product(char op, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
-                         size_t rows, size_t columns, size_t depth, bool add)
-{
-    dnnl_sgemm(op, 'N', (dnnl_dim_t)rows, (dnnl_dim_t)columns, (dnnl_dim_t)depth, 1, a, (dnnl_dim_t)lda, b,
-               (dnnl_dim_t)ldb, add ? 1 : 0, c, (dnnl_dim_t)ldc);
-}
 
 static void product_input(float *dx, const float *dy, const float *w, size_t m, size_t n, size_t k, bool add,
                           int n_threads)
 {
-    size_t row_tiles = (m + TILE_ROWS - 1) / TILE_ROWS, column_tiles = (k + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    if (m * n * k < SERIAL_BELOW) n_threads = 1;
-#pragma omp parallel num_threads(n_threads)
-    {
-        omp_set_num_threads(1); /* oneDNN splits sums over the threads it sees */
-#pragma omp for schedule(dynamic, 1) collapse(2)
-        for (size_t r = 0; r < row_tiles; r++)
-            for (size_t c = 0; c < column_tiles; c++) {
-                size_t i = r * TILE_ROWS, j = c * TILE_COLUMNS;
-                tile_product('N', dx + i * k + j, k, dy + i * n, n, w + j, k, least(m - i, TILE_ROWS),
-                             least(k - j, TILE_COLUMNS), n, add);
-            }
-    }
+    static const qk_tiling tiling = { 192, QK_COPIED_SIDE, QK_OPERAND_IN_PLACE, QK_OPERAND_COPIED };
+    qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, NULL, m, k, n, &tiling, n_threads);
 }
 
-/* sums[columns] += the column sums of x[m][stride]; rows in order. */
-CLONES static void column_sums(float *sums, const float *x, size_t stride, size_t m, size_t columns)
+/* sums[width] += the column sums of x[m][stride]; rows in order. */
+CLONES static void column_sums(float *sums, const float *x, size_t stride, size_t m, size_t width)
 {
-    double sum[TILE_ROWS] = { 0 };
+    double sum[SUMMED_COLUMNS] = { 0 };
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < columns; j++) sum[j] += (double)x[i * stride + j];
-    for (size_t j = 0; j < columns; j++) sums[j] = (float)(sums[j] + sum[j]);
+        for (size_t j = 0; j < width; j++) sum[j] += (double)x[i * stride + j];
+    for (size_t j = 0; j < width; j++) sums[j] = (float)(sums[j] + sum[j]);
+}
+
+/* n cut in equal parts of at most `most`, in whole vectors. */
+static size_t even_part(size_t n, size_t most)
+{
+    size_t parts = (n + most - 1) / most;
+    return ((n + parts - 1) / parts + 15) / 16 * 16;
 }
 
 static void product_weight(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
                            int n_threads)
 {
-    size_t row_tiles = (n + TILE_ROWS - 1) / TILE_ROWS, column_tiles = (k + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    if (m * n * k < SERIAL_BELOW) n_threads = 1;
-#pragma omp parallel num_threads(n_threads)
-    {
-        omp_set_num_threads(1);
-#pragma omp for schedule(dynamic, 1) collapse(2)
-        for (size_t r = 0; r < row_tiles; r++)
-            for (size_t c = 0; c < column_tiles; c++) {
-                size_t i = r * TILE_ROWS, j = c * TILE_COLUMNS;
-                tile_product('T', dw + i * k + j, k, dy + i, n, x + j, k, least(n - i, TILE_ROWS),
-                             least(k - j, TILE_COLUMNS), m, true);
-                if (dbias && c == 0) column_sums(dbias + i, dy + i, n, m, least(n - i, TILE_ROWS));
-            }
-    }
+    /* Half the rows of a copied tile: a small matrix is work for two threads. */
+    qk_tiling tiling = { even_part(n, QK_COPIED_SIDE / 2), QK_COPIED_SIDE, QK_OPERAND_COPIED, QK_OPERAND_COPIED };
+    qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, NULL, n, k, m, &tiling, n_threads);
+    if (!dbias) return;
+#pragma omp parallel for num_threads(n_threads) if (m * n > 50000)
+    for (size_t j = 0; j < n; j += SUMMED_COLUMNS)
+        column_sums(dbias + j, dy + j, n, m, n - j < SUMMED_COLUMNS ? n - j : SUMMED_COLUMNS);
 }
 
 /* ---- rows */
@@ -185,15 +160,15 @@ CLONES static void score_gradients(float *d, const float *p, float scale, size_t
 static void attention(const qk_attention_gradient *a)
 {
     const qk_attention *f = &a->forward;
-    size_t n_keys = f->row0 + f->n_rows, stride = f->scores_stride;
-    dnnl_sgemm('N', 'T', (dnnl_dim_t)f->n_rows, (dnnl_dim_t)n_keys, (dnnl_dim_t)f->head_dim, 1, a->dz,
-               (dnnl_dim_t)f->z_stride, f->v, (dnnl_dim_t)f->kv_stride, 0, a->dscores, (dnnl_dim_t)stride);
-    for (size_t i = 0; i < f->n_rows; i++)
+    size_t n_rows = f->n_rows, n_keys = f->row0 + n_rows, d = f->head_dim, stride = f->scores_stride;
+    qk_matrix dz = { a->dz, f->z_stride, false }, ds = { a->dscores, stride, false };
+    qk_multiply_tile(a->dscores, stride, false, dz, (qk_matrix){ f->v, f->kv_stride, true }, n_rows, n_keys, d);
+    for (size_t i = 0; i < n_rows; i++)
         score_gradients(a->dscores + i * stride, f->scores + i * stride, f->scale, f->row0 + i + 1, n_keys);
-    tile_product('N', a->dq, f->q_stride, a->dscores, stride, f->k, f->kv_stride, f->n_rows, f->head_dim, n_keys,
-                 false);
-    tile_product('T', a->dk, f->kv_stride, a->dscores, stride, f->q, f->q_stride, n_keys, f->head_dim, f->n_rows, true);
-    tile_product('T', a->dv, f->kv_stride, f->scores, stride, a->dz, f->z_stride, n_keys, f->head_dim, f->n_rows, true);
+    qk_multiply_tile(a->dq, f->q_stride, false, ds, (qk_matrix){ f->k, f->kv_stride, false }, n_rows, d, n_keys);
+    ds.turned = true;
+    qk_multiply_tile(a->dk, f->kv_stride, true, ds, (qk_matrix){ f->q, f->q_stride, false }, n_keys, d, n_rows);
+    qk_multiply_tile(a->dv, f->kv_stride, true, (qk_matrix){ f->scores, stride, true }, dz, n_keys, d, n_rows);
 }
 
 static const qk_derivatives table = { "fast", product_input, product_weight, rms_norm, rotate,

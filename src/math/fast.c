@@ -4,45 +4,19 @@
  * every clone rounds alike. */
 #include "math/fast.h"
 
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
-
 #include "math/kernels.h"
+#include "math/multiply.h"
 
 /* ---- products */
 
 /* Columns of one tile: wide enough to amortise packing x, narrow enough that two threads share a small layer. */
-#define TILE_COLUMNS 512
-#define BLOCK_ROWS (4 * QK_TILE_ROWS)
-#define SERIAL_BELOW 2000000 /* multiply-adds that are cheaper than waking the threads */
-
-static void add_bias(float *y, size_t stride, const float *bias, size_t m, size_t n)
-{
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) y[i * stride + j] += bias[j];
-}
+static const qk_tiling tiling = { .rows = 4 * QK_TILE_ROWS, .columns = 512 };
 
 static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
                     size_t m, size_t n, size_t k, int n_threads)
 {
-    size_t row_tiles = (m + BLOCK_ROWS - 1) / BLOCK_ROWS, column_tiles = (n + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    if (m * n * k < SERIAL_BELOW) n_threads = 1;
-#pragma omp parallel num_threads(n_threads)
-    {
-        /* oneDNN splits sums over the threads it sees: one thread a tile keeps the bits fixed. */
-        omp_set_num_threads(1);
-#pragma omp for schedule(dynamic, 1) collapse(2)
-        for (size_t c = 0; c < column_tiles; c++)
-            for (size_t r = 0; r < row_tiles; r++) {
-                size_t i = r * BLOCK_ROWS, j = c * TILE_COLUMNS;
-                size_t rows = m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS,
-                       columns = n - j < TILE_COLUMNS ? n - j : TILE_COLUMNS;
-                float *tile = y + i * y_stride + j;
-                dnnl_sgemm('N', 'T', (dnnl_dim_t)rows, (dnnl_dim_t)columns, (dnnl_dim_t)k, 1, x + i * x_stride,
-                           (dnnl_dim_t)x_stride, w + j * k, (dnnl_dim_t)k, 0, tile, (dnnl_dim_t)y_stride);
-                if (bias) add_bias(tile, y_stride, bias + j, rows, columns);
-            }
-    }
+    qk_multiply(y, y_stride, false, (qk_matrix){ x, x_stride, false }, (qk_matrix){ w, k, true }, bias, m, n, k,
+                &tiling, n_threads);
 }
 
 /* ---- rows */
@@ -125,39 +99,20 @@ CLONES static void mask_and_scale(const qk_attention *a)
 
 static void attend(const qk_attention *a)
 {
-    dnnl_sgemm('N', 'T', (dnnl_dim_t)a->n_rows, (dnnl_dim_t)(a->row0 + a->n_rows), (dnnl_dim_t)a->head_dim, 1, a->q,
-               (dnnl_dim_t)a->q_stride, a->k, (dnnl_dim_t)a->kv_stride, 0, a->scores, (dnnl_dim_t)a->scores_stride);
+    qk_multiply_tile(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
+                     (qk_matrix){ a->k, a->kv_stride, true }, a->n_rows, a->row0 + a->n_rows, a->head_dim);
     mask_and_scale(a);
 }
 
 static void mix(const qk_attention *a)
 {
-    dnnl_sgemm('N', 'N', (dnnl_dim_t)a->n_rows, (dnnl_dim_t)a->head_dim, (dnnl_dim_t)(a->row0 + a->n_rows), 1,
-               a->scores, (dnnl_dim_t)a->scores_stride, a->v, (dnnl_dim_t)a->kv_stride, 0, a->z,
-               (dnnl_dim_t)a->z_stride);
+    qk_multiply_tile(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
+                     (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows);
 }
 
 static const qk_kernels table = { "fast", product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll };
 
 const qk_kernels *qk_kernels_fast(void) { return &table; }
-
-void qk_kernels_describe(char text[64])
-{
-    static const struct {
-        dnnl_cpu_isa_t isa;
-        const char *name;
-    } names[] = {
-        { dnnl_cpu_isa_avx512_core_amx, "AMX" },
-        { dnnl_cpu_isa_avx512_core, "AVX-512" },
-        { dnnl_cpu_isa_avx2, "AVX2" },
-    };
-    const dnnl_version_t *version = dnnl_version();
-    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    const char *name = "no AVX2";
-    for (size_t i = sizeof names / sizeof *names; i-- > 0;)
-        if ((isa & names[i].isa) == names[i].isa) name = names[i].name; /* each level's bits hold the lower ones' */
-    snprintf(text, 64, "oneDNN %d.%d.%d, %s", version->major, version->minor, version->patch, name);
-}
 
 CLONES void qk_add_rows(float *y, const float *x, size_t n)
 {
