@@ -31,11 +31,17 @@ static int close_all(void **state)
     return 0;
 }
 
-static double loss(const qk_model *model, double beta)
+static double loss_within(const qk_model *model, double beta, size_t context)
 {
+    qk_sequence cut[64];
+    assert_true(n_sequences <= 64);
+    for (size_t i = 0; i < n_sequences; i++) {
+        cut[i] = sequences[i];
+        if (cut[i].n_tokens > context) cut[i].n_tokens = context;
+    }
     qk_model view = qk_model_at_scale(model, beta / sqrt(model->config.head_dim));
     qk_pass_result *result;
-    qk_pass_spec spec = { .sequences = sequences, .n_sequences = n_sequences, .score = true, .n_threads = 2 };
+    qk_pass_spec spec = { .sequences = cut, .n_sequences = n_sequences, .score = true, .n_threads = 2 };
     double nll = 0;
     size_t n = 0;
     assert_ok(qk_pass_run(&result, &view, &spec, err));
@@ -46,6 +52,8 @@ static double loss(const qk_model *model, double beta)
     qk_pass_result_free(result);
     return nll / (double)n;
 }
+
+static double loss(const qk_model *model, double beta) { return loss_within(model, beta, SIZE_MAX); }
 
 static void test_sequences(void **state)
 {
@@ -98,6 +106,8 @@ static void test_brute_force(void **state)
     assert_true(fit.nll <= least);
     assert_near(fit.nll, loss(demo, fit.beta), 1e-12);
     assert_near(fit.nll_at_one, loss(demo, 1), 1e-12);
+    assert_near(fit.trained_nll, loss_within(demo, fit.beta, 128), 1e-12);
+    assert_near(fit.trained_nll_at_one, loss_within(demo, 1, 128), 1e-12);
     assert_true(fit.nll < fit.nll_at_one || fit.beta == 1);
     assert_true(fit.stretch == 2 && fit.context == 256);
     for (size_t i = 1; i < fit.n_curve; i++) assert_true(fit.curve[i - 1].beta < fit.curve[i].beta);

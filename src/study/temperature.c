@@ -78,25 +78,35 @@ typedef struct fit {
     qk_pass_spec spec;
 } fit;
 
-/* Loss at `beta`, nats per token; kept in the curve. */
-static qk_status try_beta(double *nll, fit *f, double beta, qk_error *err)
+/* Nats per token of the sequences in `spec` at `beta`. */
+static qk_status score(double *nll, size_t *n_tokens, const fit *f, const qk_pass_spec *spec, double beta,
+                       qk_error *err)
 {
-    qk_temperature *t = f->out;
-    for (size_t i = 0; i < t->n_curve; i++)
-        if (t->curve[i].beta == beta) return *nll = t->curve[i].nll, QK_OK;
     const qk_model view = qk_model_at_scale(f->model, beta / sqrt(f->model->config.head_dim));
     qk_pass_result *result;
     double sum = 0;
-    size_t n_tokens = 0, at = t->n_curve;
-    qk_status status = qk_pass_run(&result, &view, &f->spec, err);
+    size_t n = 0;
+    qk_status status = qk_pass_run(&result, &view, spec, err);
     if (status) return qk_prefix(err, status, "beta %.4g", beta);
     for (size_t i = 0; i < result->n_sequences; i++) {
         sum += result->scores[i].nll;
-        n_tokens += result->scores[i].n_tokens;
+        n += result->scores[i].n_tokens;
     }
     qk_pass_result_free(result);
-    *nll = sum / (double)n_tokens;
-    t->n_tokens = n_tokens;
+    *nll = sum / (double)n;
+    *n_tokens = n;
+    return QK_OK;
+}
+
+/* Loss at `beta`; kept in the curve. */
+static qk_status try_beta(double *nll, fit *f, double beta, qk_error *err)
+{
+    qk_temperature *t = f->out;
+    size_t at = t->n_curve;
+    for (size_t i = 0; i < t->n_curve; i++)
+        if (t->curve[i].beta == beta) return *nll = t->curve[i].nll, QK_OK;
+    qk_status status = score(nll, &t->n_tokens, f, &f->spec, beta, err);
+    if (status) return status;
     if (t->n_curve == sizeof t->curve / sizeof *t->curve) return QK_OK;
     for (; at > 0 && t->curve[at - 1].beta > beta; at--) t->curve[at] = t->curve[at - 1];
     t->curve[at].beta = beta;
@@ -132,6 +142,24 @@ static qk_status sections(fit *f, double low, double high, qk_error *err)
     return status;
 }
 
+/* What the text that the model was trained to read costs at beta and at 1. */
+static qk_status score_trained(const fit *f, const qk_sequence *sequences, size_t n, qk_error *err)
+{
+    size_t trained = (size_t)f->model->config.n_context, n_tokens;
+    qk_pass_spec spec = f->spec;
+    qk_sequence *cut = NULL;
+    qk_status status = qk_new_array(&cut, n, sizeof *cut, "sequences", err);
+    for (size_t i = 0; i < n && !status; i++) {
+        cut[i] = sequences[i];
+        if (cut[i].n_tokens > trained) cut[i].n_tokens = trained;
+    }
+    spec.sequences = cut;
+    if (!status) status = score(&f->out->trained_nll_at_one, &n_tokens, f, &spec, 1, err);
+    if (!status) status = score(&f->out->trained_nll, &n_tokens, f, &spec, f->out->beta, err);
+    free(cut);
+    return status;
+}
+
 qk_status qk_temperature_fit(qk_temperature *out, const qk_model *model, const qk_sequence *sequences, size_t n,
                              const qk_compute *compute, qk_error *err)
 {
@@ -162,6 +190,8 @@ qk_status qk_temperature_fit(qk_temperature *out, const qk_model *model, const q
             t.nll = t.curve[i].nll;
             t.beta = t.curve[i].beta;
         }
+    status = score_trained(&f, sequences, n, err);
+    if (status) return status;
     t.at_edge = t.beta - QK_BETA_LOW < 2 * QK_BETA_TOLERANCE || QK_BETA_HIGH - t.beta < 2 * QK_BETA_TOLERANCE;
     *out = t;
     return QK_OK;
@@ -186,6 +216,8 @@ json_t *qk_temperature_json(const qk_temperature *t)
     qk_row_number(&row, "beta", t->beta);
     qk_row_number(&row, "nll", t->nll);
     qk_row_number(&row, "nll_at_one", t->nll_at_one);
+    qk_row_number(&row, "trained_nll", t->trained_nll);
+    qk_row_number(&row, "trained_nll_at_one", t->trained_nll_at_one);
     qk_row_flag(&row, "at_edge", t->at_edge);
     qk_row_number(&row, "paper_scratch", 1 + QK_BETA_SLOPE_SCRATCH * log(t->stretch));
     qk_row_number(&row, "paper_pretrained", 1 + QK_BETA_SLOPE_PRETRAINED * log(t->stretch));

@@ -19,6 +19,7 @@ enum { QK_BETA_GRID = 11 }; /* a look every 0.25 first: the loss need not have o
 typedef struct qk_temperature {
     double beta, nll;      /* of the least loss; nats per token */
     double nll_at_one;     /* at beta = 1 */
+    double trained_nll, trained_nll_at_one; /* the same two on the sequences cut to the trained context */
     size_t context;        /* tokens of the longest sequence */
     double stretch;        /* s: context / trained context */
     size_t n_sequences, n_tokens; /* predicted tokens */
