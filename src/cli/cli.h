@@ -37,6 +37,8 @@ typedef enum cli_option_id {
     OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK, OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP,
     OPTION_INIT_STD, OPTION_ACROSS_DOCUMENTS, OPTION_RECOMPUTE, OPTION_SAVE_EVERY, OPTION_VALID_EVERY, OPTION_KEEP,
     OPTION_DTYPE,
+    OPTION_TRACK, OPTION_TRACK_DOCUMENTS,
+    OPTION_DROP_LAYERS, OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_QK_NORM, OPTION_TEMPERATURE_CONTEXT,
     N_OPTIONS
 } cli_option_id;
 
@@ -56,7 +58,8 @@ typedef struct cli_list { const char **items; size_t n; } cli_list; /* borrows a
     OPTION_CONTEXT, OPTION_NO_BOS, OPTION_ACROSS_DOCUMENTS, OPTION_STEPS, OPTION_TOKENS, OPTION_BATCH, OPTION_LR,      \
     OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY, OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK,              \
     OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP, OPTION_SEED, OPTION_MICRO, OPTION_RECOMPUTE,              \
-    OPTION_PRECISION, OPTION_REFERENCE, OPTION_THREADS, OPTION_MAX_MEM, OPTION_CACHE_DIR
+    OPTION_PRECISION, OPTION_REFERENCE, OPTION_THREADS, OPTION_MAX_MEM, OPTION_CACHE_DIR, OPTION_TRACK,               \
+    OPTION_TRACK_DOCUMENTS, OPTION_LAMBDA, OPTION_FIGURES
 
 /* What was asked; a verb reads only what it takes.  Defaults stand in options.c, per-verb ones in the verb. */
 typedef struct cli_options {
@@ -65,13 +68,14 @@ typedef struct cli_options {
     bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left;
     bool no_decay_qk, across_documents, recompute;
     cli_list texts, calib, captured, hooks, questions, valid;
-    const char *tokenizer;
+    const char *tokenizer, *drop_layers, *drop_pairs;
     uint64_t context, threads, limit, from, world, stride, seeds, seed, top_k, bootstrap, max_mem;
     uint64_t valid_tokens, steps, tokens, batch, micro, warmup, decay, save_every, valid_every, keep;
+    uint64_t track, track_documents, gradual, temperature_context;
     double lambda, tolerance;
     double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
-    int schedule, dtype;
+    int schedule, dtype, qk_norm;
     int figures, tensors, categories;                                           /* bit sets */
 } cli_options;
 
@@ -79,6 +83,8 @@ typedef struct cli_choice { const char *name; int value; } cli_choice; /* lists 
 
 enum { SITE_PRE, SITE_POST };
 enum { OP_ZERO, OP_MEAN };
+enum { CONTROL_ROPE = 100, CONTROL_NONE }; /* recalibrate's, behind those of qk_control */
+enum { QK_NORM_ON_Q = 1, QK_NORM_ON_K = 2 };
 enum { FIGURE_PNG = 1, FIGURE_PDF = 2 };
 
 /* ---- verbs (main.c) */
@@ -143,8 +149,8 @@ qk_status cli_parse_count(uint64_t *out, const char *what, const char *text, uin
 qk_status cli_parse_number(double *out, const char *what, const char *text, double min, double max, qk_error *err);
 /* "8G", "512M", "1.5G", "1000000": K, M, G, T are powers of 1024. */
 qk_status cli_parse_bytes(uint64_t *out, const char *what, const char *text, qk_error *err);
-/* "0-3,7" into mask[n_layers]. */
-qk_status cli_parse_layers(uint8_t *mask, size_t n_layers, const char *what, const char *text, qk_error *err);
+/* "0-3,7" into mask[n]; `unit` is what is counted, "layer". */
+qk_status cli_parse_ranges(uint8_t *mask, size_t n, const char *what, const char *unit, const char *text, qk_error *err);
 /* Split at commas outside of braces into the arena; an empty piece is refused. */
 qk_status cli_split_list(cli_list *out, qk_arena *arena, const char *what, const char *text, qk_error *err);
 
@@ -167,6 +173,8 @@ typedef struct cli_models { qk_named_model *items; size_t n; const char **paths;
 /* Open every path, name it and, with `hashed`, hash its weights. */
 qk_status cli_load_models(cli_models *out, cli_command *command, cli_list paths, bool hashed, qk_error *err);
 void cli_models_free(cli_models *models);
+/* What a model of this path is called: the last part that says something. */
+const char *cli_model_file_name(const char *path, qk_arena *arena);
 /* Where the Hugging Face libraries would look for org/name: --cache-dir, or as the environment says; NULL: nowhere. */
 const char *cli_cache_folder(cli_command *command);
 /* The documents of --texts, or the built-in ones; --split and --limit as given. */

@@ -136,6 +136,8 @@ static qk_status check_settings(const cli_options *options, qk_error *err)
 {
     static const cli_option_id *const fixed[] = { [QK_PRESET_AFRICA] = africa_fixes, [QK_PRESET_JIN] = jin_fixes };
     qk_status status = cli_check_preset(options, fixed[options->preset], err);
+    if (!status && options->control == CONTROL_ROPE)
+        status = qk_fail(err, QK_E_ARGUMENT, "--control: expected excluding, uniform or same-head, found rope");
     return status || options->preset == QK_PRESET_JIN ? status : cli_check_top_k(options, err);
 }
 
@@ -168,7 +170,7 @@ static qk_status choose_layers(qk_disrupt_settings *settings, cli_command *comma
     uint8_t *layers = qk_arena_alloc(&command->arena, (size_t)n_layers);
     if (!layers) return qk_out_of_memory(err, "--layers", (size_t)n_layers);
     settings->layers = layers;
-    return cli_parse_layers(layers, (size_t)n_layers, "--layers", command->options.layers, err);
+    return cli_parse_ranges(layers, (size_t)n_layers, "--layers", "layer", command->options.layers, err);
 }
 
 /* ---- run */

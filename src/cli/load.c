@@ -66,6 +66,12 @@ static const char *name_model(const cli_models *models, size_t n_named, const ch
     return name;
 }
 
+const char *cli_model_file_name(const char *path, qk_arena *arena)
+{
+    const char *name = name_model(&(cli_models){ 0 }, 0, path, arena);
+    return name ? name : "model";
+}
+
 static qk_status load_model(cli_models *models, size_t index, const char *path, const char *cache, bool hashed,
                             cli_command *command, qk_error *err)
 {

@@ -29,7 +29,11 @@ static const cli_choice controls[] = {
     { "excluding", QK_CONTROL_EXCLUDING },
     { "uniform", QK_CONTROL_UNIFORM },
     { "same-head", QK_CONTROL_SAME_HEAD },
+    { "rope", CONTROL_ROPE },
     { NULL, 0 },
+};
+static const cli_choice norm_places[] = {
+    { "q", QK_NORM_ON_Q }, { "k", QK_NORM_ON_K }, { "qk", QK_NORM_ON_Q | QK_NORM_ON_K }, { NULL, 0 },
 };
 static const cli_choice figure_formats[] = { { "png", FIGURE_PNG }, { "pdf", FIGURE_PDF }, { NULL, 0 } };
 static const cli_choice tensors[] = {
@@ -148,7 +152,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_LAYERS] = { "layers", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(layers),
                         .doc = "layers that are edited, such as 0-3,7 (all)" },
     [OPTION_CONTROL] = { "control", "C", 0, GROUP_QUESTION, MATTERS CHOICE(control, controls),
-                         .doc = "random dims: excluding massive ones, uniform, or same-head (excluding)" },
+                         .doc = "disrupt: random dims, excluding massive ones, uniform, or same-head (excluding); "
+                                "recalibrate: rope, which keeps the rotation" },
     [OPTION_SEEDS] = { "seeds", "N", 0, GROUP_QUESTION, MATTERS COUNT(seeds, 1, 10000),
                        .doc = "how many random controls (10)" },
     [OPTION_SEED] = { "seed", "N", 's', GROUP_QUESTION, MATTERS COUNT(seed, 0, 1e18),
@@ -211,4 +216,21 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_KEEP] = { "keep", "K", 0, GROUP_RESULT, COUNT(keep, 1, 1000000), .doc = "checkpoints that stay (2)" },
     [OPTION_DTYPE] = { "dtype", "T", 0, GROUP_RESULT, CHOICE(dtype, dtypes),
                        .doc = "f32 or bf16: of the weights in the folder of -o (f32)" },
+    [OPTION_TRACK] = { "track", "STEPS", 0, GROUP_TRAINING, MATTERS COUNT(track, 0, 1e12),
+                       .doc = "measure massive values every STEPS steps; 0 = never (train: never; recalibrate: a "
+                              "twentieth)" },
+    [OPTION_TRACK_DOCUMENTS] = { "track-documents", "N", 0, GROUP_TRAINING, MATTERS COUNT(track_documents, 2, 100000),
+                                 .doc = "held-out documents that are measured, half to find, half to test (16)" },
+    [OPTION_DROP_LAYERS] = { "drop-layers", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(drop_layers),
+                             .doc = "layers that lose their rotation, such as 0-3,7 (all)" },
+    [OPTION_DROP_PAIRS] = { "drop-pairs", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(drop_pairs),
+                            .doc = "rotary pairs that lose it: such as 8-15, slow (no whole turn over the trained "
+                                   "context), or fast (all)" },
+    [OPTION_GRADUAL] = { "gradual", "STEPS", 0, GROUP_QUESTION, MATTERS COUNT(gradual, 0, 1e12),
+                         .doc = "the rotation falls to nothing within STEPS steps (0: at once)" },
+    [OPTION_QK_NORM] = { "qk-norm", "N", 0, GROUP_QUESTION, MATTERS CHOICE(qk_norm, norm_places),
+                         .doc = "q, k or qk: adds a norm over the whole projection" },
+    [OPTION_TEMPERATURE_CONTEXT] = { "temperature-context", "N", 0, GROUP_QUESTION,
+                                     MATTERS COUNT(temperature_context, 2, 1 << 30),
+                                     .doc = "fit the attention temperature to held-out text of N tokens and store it" },
 };

@@ -33,6 +33,7 @@ static const cli_options defaults = {
     .save_every = 500,
     .valid_every = 250,
     .keep = 2,
+    .track_documents = 16,
     .schedule = QK_SCHEDULE_COSINE,
     .dtype = QK_DTYPE_F32,
 };

@@ -78,9 +78,9 @@ qk_status cli_parse_bytes(uint64_t *out, const char *what, const char *text, qk_
     return QK_OK;
 }
 
-qk_status cli_parse_layers(uint8_t *mask, size_t n_layers, const char *what, const char *text, qk_error *err)
+qk_status cli_parse_ranges(uint8_t *mask, size_t n, const char *what, const char *unit, const char *text, qk_error *err)
 {
-    memset(mask, 0, n_layers);
+    memset(mask, 0, n);
     for (const char *p = text;;) {
         char *end = NULL;
         if (!isdigit((unsigned char)*p)) break;
@@ -88,13 +88,13 @@ qk_status cli_parse_layers(uint8_t *mask, size_t n_layers, const char *what, con
         unsigned long first = strtoul(p, &end, 10), last = first;
         if (*end == '-' && isdigit((unsigned char)end[1])) last = strtoul(end + 1, &end, 10);
         if (errno || (*end != ',' && *end != '\0') || last < first) break;
-        if (last >= n_layers)
-            return qk_fail(err, QK_E_ARGUMENT, "%s: layer %lu: expected 0 to %zu", what, last, n_layers - 1);
+        if (last >= n)
+            return qk_fail(err, QK_E_ARGUMENT, "%s: %s %lu: expected 0 to %zu", what, unit, last, n - 1);
         memset(mask + first, 1, last - first + 1);
         if (*end == '\0') return QK_OK;
         p = end + 1;
     }
-    return qk_fail(err, QK_E_ARGUMENT, "%s: expected layers such as 0-3,7, found '%s'", what, text);
+    return qk_fail(err, QK_E_ARGUMENT, "%s: expected %ss such as 0-3,7, found '%s'", what, unit, text);
 }
 
 qk_status cli_split_list(cli_list *out, qk_arena *arena, const char *what, const char *text, qk_error *err)

@@ -152,7 +152,7 @@ static qk_status set_training(cli_training *t, cli_command *command, const qk_to
         .reference = o->reference,
         .recompute = o->recompute,
         .n_threads = (int)o->threads,
-        .max_bytes = o->max_mem,
+        .max_bytes = o->track ? o->max_mem - o->max_mem / CLI_TRACKING_SHARE : o->max_mem,
         .around_bytes = texts_bytes(&t->documents) + texts_bytes(&t->held_out_documents) +
                         TOKENIZER_BYTES * (uint64_t)qk_tokenizer_describe(tokenizer)->n_vocab,
         .valid_every = o->valid_every,
@@ -269,22 +269,22 @@ static json_t *words_json(const cli_command *command)
     return words;
 }
 
-static json_t *result_json(const cli_training *t, const cli_command *command, const qk_training_result *result,
-                           const json_t *notes)
+static json_t *result_json(const cli_training *t, const cli_command *command, const qk_parameters *parameters,
+                           const qk_training_result *result, const json_t *notes)
 {
     const qk_step_row *last = &result->last;
-    json_t *loss = last->step ? json_real(last->nll) : json_null();
-    json_t *object = json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:O}", "version", qk_version(), "command",
-                               words_json(command), "weights", (json_int_t)qk_train_n_values(&t->config), "steps",
-                               (json_int_t)last->step, "tokens", (json_int_t)last->n_tokens, "loss", loss,
-                               "settings", t->settings);
+    uint64_t n_values = qk_train_n_values(&parameters->model->config);
+    json_t *object = json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:O*}", "version", qk_version(), "command",
+                               words_json(command), "weights", (json_int_t)n_values, "steps", (json_int_t)last->step,
+                               "tokens", (json_int_t)last->n_tokens, "loss",
+                               last->step ? json_real(last->nll) : json_null(), "settings", t->settings);
     if (object && result->validation.n_predicted)
         json_object_set_new(object, "valid_loss", json_real(result->validation.nll));
     if (object && notes) json_object_update(object, (json_t *)(uintptr_t)notes);
     return object;
 }
 
-static void print_result(const qk_training_result *result, const char *folder)
+void cli_training_print(const qk_training_result *result)
 {
     char tokens[32];
     printf("%llu steps, %s tokens", (unsigned long long)result->last.step,
@@ -294,33 +294,27 @@ static void print_result(const qk_training_result *result, const char *folder)
     if (result->validation.n_predicted)
         printf("held-out loss %.4f nats a token (%llu tokens)\n", result->validation.nll,
                (unsigned long long)result->validation.n_predicted);
-    printf("%s\n", folder);
 }
 
-static qk_status write_results(const cli_training *t, cli_command *command, const qk_parameters *parameters,
-                               const qk_training_result *result, const json_t *notes, qk_error *err)
+qk_status cli_training_write(json_t **out, const cli_training *t, cli_command *command, const qk_parameters *parameters,
+                             const qk_training_result *result, const json_t *notes, qk_error *err)
 {
     const cli_options *o = &command->options;
-    json_t *object = result_json(t, command, result, notes);
+    json_t *object = result_json(t, command, parameters, result, notes);
     char *path = qk_path_join(o->output, "training.json"), *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
     qk_status status = path && text ? QK_OK : qk_out_of_memory(err, "training.json", 0);
     if (!status) status = qk_checkpoint_write(o->output, parameters, (qk_dtype)o->dtype, err);
     if (!status) status = qk_write_file(path, text, strlen(text), err);
     cli_progress_clear(&command->progress);
-    if (!status && o->json) status = cli_print_json(object, err);
-    else if (!status) print_result(result, o->output);
-    json_decref(object);
+    if (status) json_decref(object);
+    else *out = object;
     free(path);
     free(text);
     return status;
 }
 
-qk_status cli_training_run(cli_training *t, cli_command *command, qk_parameters *parameters, const json_t *notes,
-                           qk_error *err)
+qk_status cli_training_run(qk_training_result *result, cli_training *t, qk_parameters *parameters, qk_error *err)
 {
-    qk_training_result result;
     t->training.parameters = parameters;
-    qk_status status = qk_train_run(&result, &t->training, err);
-    if (status) return status;
-    return write_results(t, command, parameters, &result, notes, err);
+    return qk_train_run(result, &t->training, err);
 }

@@ -6,6 +6,9 @@
 #include "train/corpus.h"
 #include "train/trainer.h"
 
+/* Under --max-mem a tracker's passes get one part of so many. */
+#define CLI_TRACKING_SHARE 4
+
 typedef struct cli_training {
     qk_documents documents, held_out_documents; /* --texts, --valid */
     qk_world *world;                            /* --world */
@@ -27,10 +30,15 @@ qk_status cli_training_open(cli_training *out, cli_command *command, const qk_co
 void cli_training_add_hook(cli_training *training, qk_training_hook hook);
 /* --dry-run: weights, tokens, memory, work. */
 qk_status cli_training_print_plan(const cli_training *training, const cli_command *command, qk_error *err);
-/* Run it on `parameters`, then write the trained model and training.json into -o; `notes` (an object or NULL, borrowed)
- * is added to training.json.  Prints what came out. */
-qk_status cli_training_run(cli_training *training, cli_command *command, qk_parameters *parameters,
-                           const json_t *notes, qk_error *err);
+/* Run it on `parameters`. */
+qk_status cli_training_run(qk_training_result *result, cli_training *training, qk_parameters *parameters,
+                           qk_error *err);
+/* The trained model and training.json into -o; `notes` (an object or NULL, borrowed) is added to training.json, which
+ * becomes *object (the caller's). */
+qk_status cli_training_write(json_t **object, const cli_training *training, cli_command *command,
+                             const qk_parameters *parameters, const qk_training_result *result, const json_t *notes,
+                             qk_error *err);
+void cli_training_print(const qk_training_result *result);
 void cli_training_close(cli_training *training);
 
 #endif

@@ -58,6 +58,19 @@ static bool put_token(json_t *config, const char *key, int32_t id)
     return json_object_set_new(config, key, id >= 0 ? json_integer(id) : json_null()) == 0;
 }
 
+/* With as few digits as give the same numbers back; malloc'ed, NULL when out of memory. */
+static char *shortest_text(const json_t *object)
+{
+    for (size_t digits = 6;; digits++) {
+        char *text = json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(digits));
+        json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+        bool same = json_equal(object, back);
+        json_decref(back);
+        if (!text || same || digits == 17) return text;
+        free(text);
+    }
+}
+
 static qk_status write_config(const char *path, const qk_parameters *p, qk_dtype dtype, qk_error *err)
 {
     const json_t *source = p->source ? qk_ckpt_config(p->source->ckpt) : NULL;
@@ -73,7 +86,7 @@ static qk_status write_config(const char *path, const qk_parameters *p, qk_dtype
     if (ok && !source && tokenizer)
         ok = put_token(config, "bos_token_id", qk_tokenizer_describe(tokenizer)->bos) &&
              put_token(config, "eos_token_id", qk_tokenizer_describe(tokenizer)->eos);
-    text = ok ? json_dumps(config, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
+    text = ok ? shortest_text(config) : NULL;
     status = text ? qk_output_open(&out, path, err) : qk_out_of_memory(err, path, 0);
     if (!status) {
         fprintf(out.stream, "%s\n", text);
