@@ -39,7 +39,7 @@ static void list_words(const char **out, const char *folder, const char *const *
 {
     const char *usual[] = { "train", model(), "--texts", work_path("texts.jsonl"), "--steps", "24", "-c", "48", "-b", "2",
                             "--schedule", "constant", "--warmup", "2", "--save-every", "8", "--valid-every", "4",
-                            "--lr", "3e-3", "-o", folder };
+                            "--lr", "3e-3", "-t", "1", "-o", folder };
     size_t n = sizeof usual / sizeof *usual;
     memcpy(out, usual, sizeof usual);
     for (; *more && n < MOST_WORDS; more++) out[n++] = *more;
@@ -101,7 +101,7 @@ static const char *whole(void)
     if (*folder) return folder;
     snprintf(folder, sizeof folder, "%s", work_path("whole"));
     whole_seconds = seconds_now();
-    assert_done(TRAIN(folder, "-q", "--save-every", "1"));
+    assert_done(TRAIN(folder, "-q", "--save-every", "1", "-t", "2"));
     whole_seconds = seconds_now() - whole_seconds;
     return folder;
 }
@@ -147,6 +147,38 @@ static void test_what_a_training_leaves(void **state)
     assert_true(last < first - 1); /* eight words in turn are soon learnt */
     o = run_program("ppl", work_path("left"), "--texts", work_path("texts.jsonl"), "--json"); /* a model like any other */
     assert_done(o);
+}
+
+static json_t *settings_of(const char *folder)
+{
+    char path[9000];
+    snprintf(path, sizeof path, "%s/training.json", folder);
+    json_t *training = json_load_file(path, 0, NULL), *settings = json_incref(json_object_get(training, "settings"));
+    assert_non_null(settings);
+    json_decref(training);
+    return settings;
+}
+
+/* The last tenth of the documents, or those of --valid, or none. */
+static void test_what_is_held_out(void **state)
+{
+    static const struct { const char *option, *value; int n_documents; bool held_out; } cases[] = {
+        { "-q", "-q", 27, true }, { "--hold-out", "50", 15, true }, { "--hold-out", "0", 30, false },
+        { "--valid", "texts.jsonl", 30, true },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[8300];
+        bool valid = strcmp(cases[i].option, "--valid") == 0;
+        snprintf(folder, sizeof folder, "%s/held%zu", work_folder, i);
+        assert_done(TRAIN(folder, "-q", "--steps", "2", "--across-documents", "--no-bos", cases[i].option,
+                          valid ? work_path(cases[i].value) : cases[i].value));
+        json_t *settings = settings_of(folder), *held_out = json_object_get(settings, "held_out");
+        assert_int_equal((int)number(json_object_get(settings, "text"), "documents"), cases[i].n_documents);
+        assert_true((number(held_out, "tokens") > 0) == cases[i].held_out);
+        assert_true((json_object_get(held_out, "sha256") != NULL) == valid);
+        json_decref(settings);
+    }
 }
 
 static void test_from_scratch(void **state)
@@ -218,14 +250,20 @@ static void test_an_interrupted_training_is_saved(void **state)
     pid_t pid = start(folder, (const char *const[]){ "--save-every", "0", NULL });
     struct stat info;
     for (int i = 0; i < 2000 && (stat(log, &info) != 0 || info.st_size < 300); i++) wait_milliseconds(5);
+    kill(pid, SIGSTOP); /* while one trains there, no other does */
+    outcome second = TRAIN(folder, "-q", "--resume");
     kill(pid, SIGINT);
+    kill(pid, SIGCONT);
     int code = 0;
     while (waitpid(pid, &code, 0) < 0) { }
     assert_true(WIFEXITED(code));
     if (WEXITSTATUS(code) != 0) { /* else it was done before the signal came */
+        assert_int_equal(second.code, 1);
+        assert_non_null(strstr(second.err, "another process is training there"));
         assert_int_equal(WEXITSTATUS(code), 130);
         assert_true(newest_checkpoint(folder) > 0);
     }
+    outcome_free(&second);
     assert_rejected(TRAIN(folder, "-q"), 2, "--resume, found the checkpoints");
     assert_done(TRAIN(folder, "-q", "--resume", "--save-every", "7"));
     assert_same_run(folder, whole());
@@ -393,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_training_leaves),
+        cmocka_unit_test(test_what_is_held_out),
         cmocka_unit_test(test_from_scratch),
         cmocka_unit_test(test_an_interrupted_training_is_saved),
         cmocka_unit_test(test_killed_twenty_times),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Tokens of a micro-batch where the caller leaves it open: enough for efficient products, few enough that what is kept
  * for the way back stays small. */
@@ -208,12 +209,13 @@ static qk_status make_paths(qk_trainer *r, qk_error *err)
     r->times_path = qk_path_join(folder, "times.jsonl");
     r->checkpoints = qk_path_join(folder, "checkpoints");
     if (!r->log_path || !r->times_path || !r->checkpoints) return qk_out_of_memory(err, folder, strlen(folder));
-    return qk_make_folders(r->checkpoints, err);
+    return qk_trainer_lock(r, err);
 }
 
 static void close_trainer(qk_trainer *r)
 {
     qk_trainer_log_close(r);
+    if (r->lock >= 0) close(r->lock);
     qk_gradient_free(r->gradient);
     qk_batches_free(r->batches);
     json_decref(r->batches_state);
@@ -225,7 +227,7 @@ static void close_trainer(qk_trainer *r)
 
 qk_status qk_train_run(qk_training_result *out, const qk_training *t, qk_error *err)
 {
-    qk_trainer r = { .training = t };
+    qk_trainer r = { .training = t, .lock = -1 };
     qk_gradient_spec spec = qk_trainer_gradient_spec(t);
     qk_status status = check(t, err);
     if (status) return status;

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "train/checkpoint.h"
@@ -40,6 +41,16 @@ static qk_status sync_folder(const char *path, qk_error *err)
     int reason = errno;
     close(fd);
     return bad ? qk_fail(err, QK_E_IO, "%s: cannot write: %s", path, strerror(reason)) : QK_OK;
+}
+
+qk_status qk_trainer_lock(qk_trainer *r, qk_error *err)
+{
+    qk_status status = qk_make_folders(r->checkpoints, err);
+    if (status) return status;
+    r->lock = open(r->checkpoints, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->lock < 0) return qk_fail(err, QK_E_IO, "%s: %s", r->checkpoints, strerror(errno));
+    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return QK_OK; /* some systems have no locks */
+    return qk_fail(err, QK_E_IO, "%s: another process is training there", r->training->folder);
 }
 
 static qk_status step_path(char **out, const qk_trainer *r, const char *prefix, uint64_t step, qk_error *err)

@@ -15,6 +15,7 @@ typedef struct qk_trainer {
     json_t *batches_state;  /* as after `last`, whatever has been drawn since */
     json_t *settings;       /* of trainer_settings.c */
     FILE *log, *times;      /* NULL without a folder */
+    int lock;               /* descriptor of `checkpoints`, locked; -1: none */
     char *log_path, *times_path, *checkpoints; /* in the folder */
     qk_step_row last;       /* the last step that is done; all zero before the first */
     qk_validation_row validation;
@@ -62,6 +63,8 @@ qk_status qk_trainer_settings_agree(const json_t *saved, const json_t *present, 
 
 /* ---- trainer_checkpoint.c */
 
+/* The folder of checkpoints is made and this process's alone until the lock is closed (QK_E_IO: it is another's). */
+qk_status qk_trainer_lock(qk_trainer *trainer, qk_error *err);
 /* Newest complete checkpoint: its path (malloc'ed), NULL where there is none.  Unfinished ones are taken away. */
 qk_status qk_trainer_newest(char **path, const qk_trainer *trainer, qk_error *err);
 /* Parameters, moments, batches, rows of the checkpoint at `path`; *log_bytes: the log's length when it was saved. */
