@@ -18,8 +18,8 @@ typedef struct bare {
 static void open_bare(bare *b, size_t rows, size_t columns, size_t length, const char *name)
 {
     size_t n = rows * columns, offset = (n + 15) / 16 * 16, total = offset + (length + 15) / 16 * 16;
-    *b = (bare){ .items = { { .shape = { .n_rows = rows, .n_cols = columns, .n_dims = 2 }, .n = n },
-                            { .shape = { .n_rows = length, .n_cols = 1, .n_dims = 1 }, .offset = offset, .n = length } } };
+    *b = (bare){ .items[0] = { .shape = { .n_rows = rows, .n_cols = columns, .n_dims = 2 }, .n = n } };
+    b->items[1] = (qk_parameter){ .shape = { .n_rows = length, .n_cols = 1, .n_dims = 1 }, offset, length };
     snprintf(b->items[0].shape.name, sizeof b->items[0].shape.name, "%s", name);
     snprintf(b->items[1].shape.name, sizeof b->items[1].shape.name, "gain");
     b->p = (qk_parameters){ .items = b->items, .n_items = 2, .n_values = total };

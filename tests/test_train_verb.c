@@ -1,5 +1,5 @@
-/* test_train_verb.c - `qkscope train` as a user runs it: from scratch and on from a model, interrupted, killed, on a full
- * disk, within a budget, and with input that makes no sense. */
+/* test_train_verb.c - `qkscope train` as a user runs it: from scratch and on from a model, interrupted, killed, on a
+ * full disk, within a budget, and with input that makes no sense. */
 #include <jansson.h>
 #include <math.h>
 #include <time.h>
@@ -34,12 +34,12 @@ static int make_files(void **state)
 
 enum { MOST_WORDS = 60 };
 
-/* A training on the small texts, in `folder`: 24 steps, every eighth saved, constant rate; more words end with NULL. */
+/* A training on the small texts, in `folder`: 24 steps, every eighth saved, constant rate; `more` ends with NULL. */
 static void list_words(const char **out, const char *folder, const char *const *more)
 {
-    const char *usual[] = { "train", model(), "--texts", work_path("texts.jsonl"), "--steps", "24", "-c", "48", "-b", "2",
-                            "--schedule", "constant", "--warmup", "2", "--save-every", "8", "--valid-every", "4",
-                            "--lr", "3e-3", "-t", "1", "-o", folder };
+    const char *usual[] = { "train", model(), "--texts", work_path("texts.jsonl"), "--steps", "24", "-c", "48",
+                            "-b", "2", "--schedule", "constant", "--warmup", "2", "--save-every", "8", "--valid-every",
+                            "4", "--lr", "3e-3", "-t", "1", "-o", folder };
     size_t n = sizeof usual / sizeof *usual;
     memcpy(out, usual, sizeof usual);
     for (; *more && n < MOST_WORDS; more++) out[n++] = *more;
@@ -145,8 +145,8 @@ static void test_what_a_training_leaves(void **state)
     assert_int_equal(n_steps, 24);
     assert_int_equal(n_validations, 7);
     assert_true(last < first - 1); /* eight words in turn are soon learnt */
-    o = run_program("ppl", work_path("left"), "--texts", work_path("texts.jsonl"), "--json"); /* a model like any other */
-    assert_done(o);
+    /* a model like any other */
+    assert_done(run_program("ppl", work_path("left"), "--texts", work_path("texts.jsonl"), "--json"));
 }
 
 static json_t *settings_of(const char *folder)
@@ -187,8 +187,9 @@ static void test_from_scratch(void **state)
     const char *tokenizer = data_path("golden/demo/tokenizer.json");
     assert_done(run_program("train", work_path("config.json"), "--tokenizer", tokenizer, "--world", "1", "--steps", "3",
                             "-b", "2", "-o", work_path("scratch"), "--valid-tokens", "500", "-q", "--dtype", "bf16"));
-    assert_done(run_program("train", work_path("config.json"), "--tokenizer", model(), "--world", "1", "--tokens", "400",
-                            "-b", "2", "-o", work_path("again"), "--valid-tokens", "500", "-q", "--dtype", "bf16"));
+    assert_done(run_program("train", work_path("config.json"), "--tokenizer", model(), "--world", "1", "--tokens",
+                            "400", "-b", "2", "-o", work_path("again"), "--valid-tokens", "500", "-q", "--dtype",
+                            "bf16"));
     assert_same_file(work_path("scratch"), work_path("again"), "model.safetensors");
     assert_same_file(work_path("scratch"), work_path("again"), "log.jsonl");
     assert_same_file(work_path("scratch"), data_path("golden/demo"), "tokenizer.json");
@@ -323,8 +324,8 @@ static void test_usage(void **state)
     assert_rejected(TRAIN(out, "--tokenizer", model()), 2, "--tokenizer: expected a config.json");
     assert_rejected(TRAIN(out, "--hold-out", "1"), 2, "--hold-out: 1 % of 30 documents is none");
     assert_rejected(TRAIN(out, "--max-mem", "70M"), 4, "training needs at least");
-    assert_rejected(run_program("train", model(), "--texts", work_path("short.jsonl"), "--hold-out", "0", "--steps", "1",
-                                "-o", out), 2, "expected at least one context of 128 tokens");
+    assert_rejected(run_program("train", model(), "--texts", work_path("short.jsonl"), "--hold-out", "0", "--steps",
+                                "1", "-o", out), 2, "expected at least one context of 128 tokens");
     assert_rejected(run_program("train", config, "--texts", texts, "--steps", "1", "-o", out), 1, "tokenizer.json");
     assert_rejected(run_program("train", config, "--tokenizer", texts, "--texts", texts, "--steps", "1", "-o", out), 1,
                     "expected a folder, a tokenizer.json");
