@@ -227,7 +227,7 @@ static void check_run(const char *folder, bool control)
 static void test_recalibration(void **state)
 {
     (void)state;
-    outcome o = TRAIN(work_path("pair/drope"), "-q");
+    outcome o = TRAIN(work_path("pair/drope"), "-q", "--temperature-context", "192");
     if (o.code) fail_msg("exit %d: %s", o.code, o.err);
     assert_non_null(strstr(o.out, "8 rotary pairs of 4 layers lost their rotation; written as llama_drope (nope)"));
     outcome_free(&o);
@@ -242,8 +242,12 @@ static void test_recalibration(void **state)
     json_decref(b);
     assert_done(run_program("report", work_path("pair")));
     assert_true(qk_path_exists(work_path("pair/report.html")));
-    assert_rejected(TRAIN(work_path("pair/drope"), "-q"), 2, "holds this very run already");
-    assert_rejected(TRAIN(work_path("pair/drope"), "-q", "--resume", "--lr", "1e-4"), 2, "settings.lr");
+    assert_true(qk_path_exists(work_path("pair/drope/figures/temperature.svg")));
+    assert_false(qk_path_exists(work_path("pair/control/figures/temperature.svg")));
+    assert_true(qk_path_exists(work_path("pair/figures/temperature.svg")));
+    assert_rejected(TRAIN(work_path("pair/drope"), "-q", "--temperature-context", "192"), 2, "holds this very run already");
+    assert_rejected(TRAIN(work_path("pair/drope"), "-q", "--temperature-context", "192", "--resume", "--lr", "1e-4"), 2,
+                    "settings.lr");
 }
 
 static size_t lines_of(const char *path)

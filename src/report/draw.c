@@ -47,7 +47,7 @@ qk_status qk_draw_results(qk_drawing *drawing, const qk_results *results, qk_err
     static const draw tasks[] = { qk_draw_accuracy, NULL };
     static const draw training[] = { qk_draw_tracked_loss, qk_draw_tracked_counts, qk_draw_tracked_peaks,
                                      qk_draw_tracked_overlap, qk_draw_tracked_ablation, qk_draw_tracked_lengths,
-                                     qk_draw_tracked_sinks, NULL };
+                                     qk_draw_tracked_sinks, qk_draw_temperature, NULL };
     static const draw *const studies[QK_N_STUDIES] = { massive, disrupt, tasks, training, training };
     qk_status status = QK_OK;
     for (const draw *d = studies[results->study]; !status && *d; d++) status = (*d)(drawing, results, err);

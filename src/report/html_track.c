@@ -239,6 +239,8 @@ static void put_findings(FILE *stream, const qk_results *results)
     for (size_t i = 0; i < sizeof puts_of_an_arm / sizeof puts_of_an_arm[0]; i++)
         for (size_t a = 0; a < results->n_arms; a++)
             if (results->tracks[a].n) puts_of_an_arm[i](stream, results, a);
+    for (size_t a = 0; a < results->n_arms; a++) qk_html_extent(stream, results, a);
+    for (size_t a = 0; a < results->n_arms; a++) qk_html_temperature(stream, results, a);
 }
 
 /* ---- tables */

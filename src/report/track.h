@@ -32,6 +32,12 @@ qk_status qk_draw_tracked_peaks(qk_drawing *drawing, const qk_results *results, 
 qk_status qk_draw_tracked_overlap(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_tracked_ablation(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_tracked_lengths(qk_drawing *drawing, const qk_results *results, qk_error *err);
+/* The fit of an arm's attention temperature (docs/RESULTS.md); NULL where there is none. */
+const json_t *qk_temperature_of(const qk_results *results, size_t arm);
+/* List items (html_recalibration.c): what an arm lost, where that is not everything at once; its temperature. */
+void qk_html_extent(FILE *stream, const qk_results *results, size_t arm);
+void qk_html_temperature(FILE *stream, const qk_results *results, size_t arm);
+qk_status qk_draw_temperature(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_tracked_sinks(qk_drawing *drawing, const qk_results *results, qk_error *err);
 
 #endif
