@@ -78,11 +78,16 @@ static qk_status plot_path(qk_figure *figure, const qk_panel *panel, const qk_re
 static qk_status draw_path(qk_figure *figure, qk_panel *panel, const qk_results *results, const qk_token_axis *axis,
                            const char *path, qk_error *err)
 {
+    double range[2] = { INFINITY, -INFINITY };
     qk_status status = QK_OK;
-    panel->x = qk_scale_linear(0, axis->most / axis->unit);
+    panel->x = qk_token_scale(axis);
     panel->x_label = axis->label;
     qk_panel_place(panel, panel->left, panel->top, panel->width, panel->height);
     qk_panel_draw(figure, panel);
+    widen_by_path(range, results, path);
+    if (!isfinite(range[0]))
+        qk_draw_text(figure, panel->left + panel->width / 2, panel->top + panel->height / 2, QK_SIZE_TICK, QK_GREY,
+                     QK_ANCHOR_MIDDLE, "nothing to show");
     for (size_t a = 0; !status && a < results->n_arms; a++)
         status = plot_path(figure, panel, results, a, axis, path, (line_style){ .dots = true }, err);
     return status;
@@ -117,8 +122,7 @@ static qk_status draw_three(qk_figure **out, qk_drawing *drawing, const qk_resul
         double y = qk_scale_map(&panel.y, p->threshold);
         if (isnan(y)) continue;
         qk_draw_line(figure, panel.left, y, panel.left + width, y, qk_dashes(0xA04000, 1));
-        qk_draw_text(figure, panel.left + width - 3, y - 4, QK_SIZE_TICK, 0xA04000, QK_ANCHOR_END,
-                     qk_figure_text(figure, "\u03bb = %.3g", p->threshold));
+        qk_draw_text(figure, panel.left + width + 4, y + 3.5, QK_SIZE_TICK, 0xA04000, QK_ANCHOR_START, "\u03bb");
     }
     figure->height = top + 150 + 40;
     *out = figure;
@@ -154,7 +158,7 @@ qk_status qk_draw_tracked_peaks(qk_drawing *drawing, const qk_results *results, 
         figure->description = qk_figure_text(
             figure,
             "Largest norm of a dim over the mean of its layer: the largest of the layers. Above the dashed line "
-            "something is massive.%s", apart_words(results));
+            "(\u03bb = %.3g) something is massive.%s", lambda, apart_words(results));
     return status;
 }
 
@@ -234,7 +238,7 @@ static qk_status draw_loss(qk_figure *figure, const qk_results *results, qk_erro
     qk_panel panel = { .left = LEFT, .top = top, .width = QK_FIGURE_WIDTH - LEFT - RIGHT, .height = 240,
                        .y_label = log ? "loss (nats per token, log)" : "loss (nats per token)" };
     panel.y = log ? qk_scale_log(range[0], range[1], false) : qk_scale_linear(range[0], range[1]);
-    panel.x = qk_scale_linear(0, axis.most / axis.unit);
+    panel.x = qk_token_scale(&axis);
     panel.x_label = axis.label;
     qk_panel_place(&panel, panel.left, panel.top, panel.width, panel.height);
     qk_panel_draw(figure, &panel);

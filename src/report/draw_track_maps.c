@@ -76,7 +76,7 @@ static qk_status draw_map(qk_figure *figure, const qk_results *results, size_t a
     uint32_t palette[256];
     uint8_t *pixels = NULL;
     double *counts = NULL;
-    qk_panel panel = { .x = qk_scale_linear(0, axis->most / axis->unit), .no_y = true };
+    qk_panel panel = { .x = qk_token_scale(axis), .no_y = true };
     qk_panel_place(&panel, s->left + STRIP + 3, s->top, s->width - STRIP - 3, MAP_HEIGHT);
     if (s->bottom) panel.x_label = axis->label;
     qk_panel_draw(figure, &panel);
@@ -147,7 +147,7 @@ static qk_status draw_maps(qk_drawing *drawing, const qk_results *results,
                            const char *name, const char *field, double lambda, qk_error *err)
 {
     qk_token_axis axis = qk_token_axis_of(results);
-    double n_arms = (double)results->n_arms, gap = 44, most = fmax(largest_count(results, field), 1);
+    double n_arms = (double)results->n_arms, gap = 44, most = fmax(largest_count(results, field), 4);
     double width = (QK_FIGURE_WIDTH - LEFT - BAR_WIDTH - gap * (n_arms - 1)) / n_arms, top = 34;
     qk_status status = QK_OK;
     qk_figure *figure = qk_drawing_add(drawing, name, "");

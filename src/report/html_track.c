@@ -194,7 +194,8 @@ static void put_ablation(FILE *stream, const qk_results *results, size_t arm)
         fputs("; as many other dims to zero ", stream);
         put_way(stream, &m, "ablation.random");
     }
-    fputs(".</li>\n", stream);
+    fputs(last <= qk_track_number(m.last, "ablation.random")
+              ? ". At the end the massive dims matter no more than as many others.</li>\n" : ".</li>\n", stream);
 }
 
 static void put_sinks(FILE *stream, const qk_results *results, size_t arm)

@@ -50,6 +50,11 @@ qk_token_axis qk_token_axis_of(const qk_results *results)
     return axis;
 }
 
+qk_scale qk_token_scale(const qk_token_axis *axis)
+{
+    return (qk_scale){ .low = 0, .high = axis->most > 0 ? axis->most / axis->unit : 1 };
+}
+
 double qk_draw_arm_legend(qk_figure *figure, const qk_results *results, double left, double top, double width)
 {
     const char *names[QK_REPORT_ARMS];

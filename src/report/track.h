@@ -23,6 +23,8 @@ bool qk_track_is_empty(const qk_results *results, const char *count, const char 
 /* Tokens are drawn in millions, or in thousands where there are few. */
 typedef struct qk_token_axis { double unit, most; const char *label; } qk_token_axis;
 qk_token_axis qk_token_axis_of(const qk_results *results);
+/* From 0 to the last row, not to the next round number: what is not there yet takes no room. */
+qk_scale qk_token_scale(const qk_token_axis *axis);
 /* The names of the arms as a legend; returns its height, 0 for a single arm. */
 double qk_draw_arm_legend(qk_figure *figure, const qk_results *results, double left, double top, double width);
 
