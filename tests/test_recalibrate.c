@@ -306,6 +306,20 @@ static void test_resume(void **state)
 
 /* ---- temperature */
 
+/* Nothing is measured, and the report still says how the loss went. */
+static void test_untracked(void **state)
+{
+    (void)state;
+    const char *folder = work_path("untracked");
+    assert_done(TRAIN(folder, "--track", "0", "--steps", "3"));
+    json_t *results = read_json(folder, "results.json");
+    assert_int_equal(json_array_size(json_object_get(results, "track")), 0);
+    assert_true(json_is_null(json_object_get(json_object_get(results, "settings"), "lambda")));
+    assert_true(json_array_size(json_object_get(results, "log")) >= 3);
+    assert_true(qk_path_exists(inside(folder, "figures/tracked-loss.svg")));
+    json_decref(results);
+}
+
 static void test_temperature(void **state)
 {
     (void)state;
@@ -363,7 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bare),        cmocka_unit_test(test_refused), cmocka_unit_test(test_recalibration),
         cmocka_unit_test(test_resume),      cmocka_unit_test(test_temperature), cmocka_unit_test(test_world),
-        cmocka_unit_test(test_train_track),
+        cmocka_unit_test(test_train_track), cmocka_unit_test(test_untracked),
     };
     return cmocka_run_group_tests(tests, make_files, remove_work_folder);
 }

@@ -87,8 +87,8 @@ static qk_status start(void *user, uint64_t step, const char *folder, qk_error *
 static qk_status after_step(void *user, const qk_step_row *row, qk_error *err)
 {
     qk_chronicle *c = user;
-    bool due = row->step % c->spec.every == 0 || row->step == c->spec.n_steps;
-    if (!c->tracker || !due) return QK_OK;
+    if (!c->tracker) return QK_OK; /* `every` may be 0 then */
+    if (row->step % c->spec.every != 0 && row->step != c->spec.n_steps) return QK_OK;
     qk_status status = measure(c, c->spec.parameters->model, in_training, row->step, row->n_tokens, err);
     return status ? status : write_so_far(c, row->step, row->n_tokens, err);
 }
