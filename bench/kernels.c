@@ -14,7 +14,7 @@
 /* What one kernel works on; sizes and buffers as its own. */
 typedef struct work {
     size_t m, n, k;
-    float *x, *y, *w, *bias;            /* [m][k], [m][n], [n][k], [n] or NULL */
+    float *x, *y, *w, *bias; /* [m][k], [m][n], [n][k], [n] or NULL */
     double *partial;
     int n_threads;
 } work;
@@ -121,9 +121,19 @@ static void products(int n_threads, int n_runs)
 static qk_attention block(const work *b, size_t row, float *scores)
 {
     size_t rows = b->m - row < QK_ATTENTION_ROWS ? b->m - row : QK_ATTENTION_ROWS;
-    return (qk_attention){ .q = b->x + row * b->n, .k = b->y, .v = b->y + b->k, .z = b->w + row * b->n,
-                           .q_stride = b->n, .kv_stride = b->n, .z_stride = b->n, .row0 = row, .n_rows = rows,
-                           .head_dim = b->k, .scale = 0.125f, .scores = scores, .scores_stride = b->m };
+    return (qk_attention){ .q = b->x + row * b->n,
+                           .k = b->y,
+                           .v = b->y + b->k,
+                           .z = b->w + row * b->n,
+                           .q_stride = b->n,
+                           .kv_stride = b->n,
+                           .z_stride = b->n,
+                           .row0 = row,
+                           .n_rows = rows,
+                           .head_dim = b->k,
+                           .scale = 0.125f,
+                           .scores = scores,
+                           .scores_stride = b->m + 16 };
 }
 
 enum { ATTEND, SOFTMAX, MIX, BACKWARD, N_STEPS };
@@ -137,13 +147,13 @@ static void attention_of(double best[N_STEPS], const work *b, float *scores, flo
         double start = now(1);
         ops->attend(&a);
         double attended = now(1);
-        for (size_t i = 0; i < a.n_rows; i++) ops->softmax(scores + i * b->m, row + a.n_rows);
+        for (size_t i = 0; i < a.n_rows; i++) ops->softmax(scores + i * (b->m + 16), row + a.n_rows);
         double soft = now(1);
         ops->mix(&a);
         double mixed = now(1);
-        qk_derivatives_fast()->attention(&(qk_attention_gradient){
-            a, b->bias + row * b->n, gradient + row * b->n, gradient + b->m * b->n,
-            gradient + b->m * b->n + b->k, scores + QK_ATTENTION_ROWS * b->m });
+        qk_derivatives_fast()->attention(
+            &(qk_attention_gradient){ a, b->bias + row * b->n, gradient + row * b->n, gradient + b->m * b->n,
+                                      gradient + b->m * b->n + b->k, scores + QK_ATTENTION_ROWS * (b->m + 16) });
         spent[ATTEND] += attended - start;
         spent[SOFTMAX] += soft - attended;
         spent[MIX] += mixed - soft;
@@ -162,7 +172,7 @@ static void attentions(int n_runs)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         work b = { .m = shapes[s][0], .k = shapes[s][1], .n = 4 * shapes[s][1] };
         double best[N_STEPS] = { 1e9, 1e9, 1e9, 1e9 }, pairs = 0.5 * (double)b.m * (double)(b.m + 1);
-        float *scores = floats(2 * QK_ATTENTION_ROWS * b.m), *gradient = floats(2 * b.m * b.n);
+        float *scores = floats(2 * QK_ATTENTION_ROWS * (b.m + 16)), *gradient = floats(2 * b.m * b.n);
         b.x = floats(b.m * b.n), b.y = floats(b.m * b.n), b.w = floats(b.m * b.n), b.bias = floats(b.m * b.n);
         for (int run = 0; run < n_runs * 4; run++) attention_of(best, &b, scores, gradient);
         for (int i = 0; i < N_STEPS; i++) {
@@ -189,8 +199,7 @@ static void run_norm_back(const work *b)
 
 static void run_silu(const work *b)
 {
-    for (size_t i = 0; i < b->m; i++)
-        qk_kernels_fast()->silu_mul(b->y + i * b->n, b->x + i * b->n, b->w, b->n);
+    for (size_t i = 0; i < b->m; i++) qk_kernels_fast()->silu_mul(b->y + i * b->n, b->x + i * b->n, b->w, b->n);
 }
 
 static void run_silu_back(const work *b)
@@ -218,9 +227,9 @@ static void rows(int n_runs)
         kernel *run;
         size_t n;
     } all[] = {
-        { "rms_norm", run_norm, 256 },           { "rms_norm back", run_norm_back, 256 },
-        { "silu_mul", run_silu, 688 },           { "silu_mul back", run_silu_back, 688 },
-        { "nll", run_nll, 2048 },                { "nll back", run_nll_back, 2048 },
+        { "rms_norm", run_norm, 256 }, { "rms_norm back", run_norm_back, 256 },
+        { "silu_mul", run_silu, 688 }, { "silu_mul back", run_silu_back, 688 },
+        { "nll", run_nll, 2048 },      { "nll back", run_nll_back, 2048 },
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         work b = { .m = 512, .n = all[i].n };

@@ -171,7 +171,8 @@ static void attention(const qk_attention_gradient *a)
     qk_multiply_tile(a->dv, f->kv_stride, true, (qk_matrix){ f->scores, stride, true }, dz, n_keys, d, n_rows);
 }
 
-static const qk_derivatives table = { "fast", product_input, product_weight, rms_norm, rotate,
-                                      attention, silu_mul, nll };
+static const qk_derivatives table = {
+    "fast", product_input, product_weight, rms_norm, rotate, attention, silu_mul, nll
+};
 
 const qk_derivatives *qk_derivatives_fast(void) { return &table; }

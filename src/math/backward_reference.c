@@ -81,8 +81,8 @@ static void score_gradients(const qk_attention_gradient *a)
         for (size_t j = 0; j <= f->row0 + i; j++)
             mean += p[j] * dot(a->dz + i * f->z_stride, f->v + j * f->kv_stride, f->head_dim);
         for (size_t j = 0; j <= f->row0 + i; j++)
-            ds[j] = (float)(f->scale * p[j] *
-                            (dot(a->dz + i * f->z_stride, f->v + j * f->kv_stride, f->head_dim) - mean));
+            ds[j] =
+                (float)(f->scale * p[j] * (dot(a->dz + i * f->z_stride, f->v + j * f->kv_stride, f->head_dim) - mean));
         for (size_t j = f->row0 + i + 1; j < n_keys; j++) ds[j] = 0;
     }
 }
@@ -129,7 +129,7 @@ static double nll(float *logits, size_t n, size_t target, float scale)
     return log(sum) + top - at_target;
 }
 
-static const qk_derivatives table = { "reference", product_input, product_weight, rms_norm, rotate,
-                                      attention,   silu_mul,      nll };
+static const qk_derivatives table = { "reference", product_input, product_weight, rms_norm,
+                                      rotate,      attention,     silu_mul,       nll };
 
 const qk_derivatives *qk_derivatives_reference(void) { return &table; }

@@ -88,11 +88,12 @@ CLONES static double nll(const float *logits, size_t n, size_t target)
 CLONES static void mask_and_scale(const qk_attention *a)
 {
     size_t n_keys = a->row0 + a->n_rows;
+    float scale = a->scale; /* for all the compiler knows, a row may lie over *a */
     for (size_t i = 0; i < a->n_rows; i++) {
         size_t position = a->row0 + i, first = a->window && position >= a->window ? position - a->window + 1 : 0;
         float *row = a->scores + i * a->scores_stride;
         for (size_t j = 0; j < first; j++) row[j] = -INFINITY;
-        for (size_t j = first; j <= position; j++) row[j] *= a->scale;
+        for (size_t j = first; j <= position; j++) row[j] *= scale;
         for (size_t j = position + 1; j < n_keys; j++) row[j] = -INFINITY;
     }
 }

@@ -58,8 +58,10 @@ static qk_matrix ready(qk_matrix a, qk_operand_use use, float memory[COPY_FLOATS
     size_t height = a.turned ? columns : rows, width = a.turned ? rows : columns, stride = width + COPIED_GAP;
     if (use == QK_OPERAND_IN_PLACE) return a;
     for (size_t i = 0; i < height; i++)
-        if (use == QK_OPERAND_ROUNDED) round_row(memory + i * stride, a.at + i * a.stride, width);
-        else memcpy(memory + i * stride, a.at + i * a.stride, width * sizeof *memory);
+        if (use == QK_OPERAND_ROUNDED)
+            round_row(memory + i * stride, a.at + i * a.stride, width);
+        else
+            memcpy(memory + i * stride, a.at + i * a.stride, width * sizeof *memory);
     return (qk_matrix){ memory, stride, a.turned };
 }
 
@@ -101,8 +103,10 @@ void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix 
                 size_t rows = least(m - i, tiling->rows), columns = least(n - j, tiling->columns);
                 qk_matrix a = part_of(left, i, 0), b = part_of(right, 0, j);
                 float *tile = c + i * c_stride + j;
-                if (copied) copied_tile(tile, c_stride, add, a, b, rows, columns, depth, tiling);
-                else qk_multiply_tile(tile, c_stride, add, a, b, rows, columns, depth);
+                if (copied)
+                    copied_tile(tile, c_stride, add, a, b, rows, columns, depth, tiling);
+                else
+                    qk_multiply_tile(tile, c_stride, add, a, b, rows, columns, depth);
                 if (bias) add_bias(tile, c_stride, bias + j, rows, columns);
             }
     }

@@ -13,8 +13,8 @@ typedef struct qk_matrix {
 
 typedef enum qk_operand_use {
     QK_OPERAND_IN_PLACE,
-    QK_OPERAND_COPIED,  /* part by part: faster where rows lie powers of two apart, and share few lines of the cache */
-    QK_OPERAND_ROUNDED  /* the same, rounded to bf16 (nearest, ties to even) */
+    QK_OPERAND_COPIED, /* part by part: faster where rows lie powers of two apart, and share few lines of the cache */
+    QK_OPERAND_ROUNDED /* the same, rounded to bf16 (nearest, ties to even) */
 } qk_operand_use;
 
 #define QK_COPIED_SIDE 256 /* most rows and columns of a tile with copied operands */

@@ -39,7 +39,7 @@ static void other_pieces(piece table[OTHER_PIECES], qk_gradient *g, const qk_con
 {
     qk_widths w = qk_widths_of(c);
     qk_scratch *b = &g->pass.scratch;
-    size_t scores = (size_t)qk_thread_count(s->n_threads) * QK_ATTENTION_ROWS * s->longest;
+    size_t scores = (size_t)qk_thread_count(s->n_threads) * QK_ATTENTION_ROWS * qk_scores_stride(s->longest);
     size_t widest = w.model > w.q ? w.model : w.q;
     const piece all[OTHER_PIECES] = {
         { &g->pass.residual, rows * w.model },

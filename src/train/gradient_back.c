@@ -116,6 +116,7 @@ static void attention_back(const qk_gradient *g, const qk_kept *k, int layer, co
     const qk_pass *p = &g->pass;
     const qk_config *c = p->config;
     size_t d = (size_t)c->head_dim, q_stride = (size_t)c->n_heads * d, kv_stride = (size_t)c->n_kv_heads * d;
+    size_t stride = qk_scores_stride(p->layout.longest);
     size_t shared = (size_t)(c->n_heads / c->n_kv_heads), kv_at = s->row * kv_stride + kv_head * d;
     for (size_t t = 0; t < s->n_rows; t++) {
         memset(g->dk + kv_at + t * kv_stride, 0, d * sizeof(float));
@@ -130,19 +131,20 @@ static void attention_back(const qk_gradient *g, const qk_kept *k, int layer, co
                              .n_rows = s->n_rows - row < QK_ATTENTION_ROWS ? s->n_rows - row : QK_ATTENTION_ROWS,
                              .head_dim = d,
                              .window = layer >= c->first_window_layer ? (size_t)c->sliding_window : 0,
-                             .scale = (float)c->softmax_scale, .scores = scores, .scores_stride = p->layout.longest },
+                             .scale = (float)c->softmax_scale, .scores = scores, .scores_stride = stride },
                 .dz = g->dz + at, .dq = g->dq + at, .dk = g->dk + kv_at, .dv = g->dv + kv_at, .dscores = dscores,
             };
             p->ops->attend(&a.forward);
             for (size_t i = 0; i < a.forward.n_rows; i++)
-                p->ops->softmax(scores + i * p->layout.longest, row + a.forward.n_rows);
+                p->ops->softmax(scores + i * stride, row + a.forward.n_rows);
             g->derive->attention(&a);
         }
 }
 
 static void attend_back(const qk_gradient *g, const qk_kept *k, int layer, size_t n_segments)
 {
-    size_t n_kv = (size_t)g->pass.config->n_kv_heads, block = QK_ATTENTION_ROWS * g->pass.layout.longest;
+    size_t n_kv = (size_t)g->pass.config->n_kv_heads;
+    size_t block = QK_ATTENTION_ROWS * qk_scores_stride(g->pass.layout.longest);
 #pragma omp parallel num_threads(g->pass.layout.n_threads)
     {
         omp_set_num_threads(1); /* the products inside a block stay in this thread */

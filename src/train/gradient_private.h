@@ -29,7 +29,7 @@ struct qk_gradient {
     float *dq, *dz;         /* [rows][n_heads*head_dim] */
     float *dk, *dv;         /* [rows][n_kv_heads*head_dim] */
     float *dgate, *dup;     /* [QK_BLOCK_ROWS][d_ffn] */
-    float *dscores;         /* [n_threads][QK_ATTENTION_ROWS][longest] */
+    float *dscores;         /* [n_threads][QK_ATTENTION_ROWS][qk_scores_stride(longest)] */
     double *partial;        /* [QK_PARTIAL_SUMS][widest] */
     qk_segment *segments;   /* [n_segments] of the present micro-batch */
     size_t most_segments;
@@ -47,6 +47,10 @@ static inline qk_widths qk_widths_of(const qk_config *c)
 }
 
 static inline size_t qk_padded_rows(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS; }
+
+/* Floats between rows of scores: no multiple of 32.  Rows a power of two apart share few lines of the cache, and a
+ * product that reads them by columns takes twice as long. */
+static inline size_t qk_scores_stride(size_t longest) { return (longest + 31) / 32 * 32 + 16; }
 
 static inline const float *qk_embedding_of(const qk_gradient *g)
 {
