@@ -88,7 +88,9 @@ static void test_bare(void **state)
 {
     (void)state;
     const char *folder = work_path("bare");
-    assert_done(run_program("recalibrate", demo(), "--steps", "0", "-o", folder));
+    outcome o = run_program("recalibrate", demo(), "--steps", "0", "-o", folder);
+    assert_string_equal(o.out, "demo: 8 rotary pairs of 4 layers lost their rotation; written as llama_drope (nope)\n");
+    assert_done(o);
     static const char *const files[] = { "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
                                          "training.json" };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_true(qk_path_exists(inside(folder, files[i])));

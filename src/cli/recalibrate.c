@@ -252,10 +252,11 @@ static qk_status convert(recalibration *r, cli_command *command, qk_error *err)
     notes = notes_json(r, command);
     if (!notes) return qk_out_of_memory(err, "training.json", 0);
     status = cli_training_write(&object, &r->training, command, qk_drope_parameters(r->drope), &nothing, notes, err);
-    if (!status && command->options.json)
-        status = cli_print_json(object, err);
-    else if (!status)
-        status = print_results(notes, false, err);
+    if (!status && command->options.json) status = cli_print_json(object, err);
+    if (!status && !command->options.json) {
+        print_start(notes);
+        print_temperature(json_object_get(notes, "temperature"));
+    }
     if (!status) say_form(command, notes);
     json_decref(notes);
     json_decref(object);
@@ -317,7 +318,8 @@ static qk_status open_texts(recalibration *r, cli_command *command, bool bare, q
     if (bare && !command->options.temperature_context) return QK_OK;
     if (r->plan.q_norm) config.q_norm = QK_NORM_PROJECTION;
     if (r->plan.k_norm) config.k_norm = QK_NORM_PROJECTION;
-    if (!bare && !command->options.given[OPTION_TRACK]) command->options.track = 1; /* it will have its share of memory */
+    if (!bare && !command->options.given[OPTION_TRACK])
+        command->options.track = 1; /* it will have its share of memory */
     json_t *start = start_json(r, command);
     if (!start) return qk_out_of_memory(err, "settings", 0);
     qk_status status = cli_training_open(&r->training, command, &config, source, start, err);
@@ -371,10 +373,11 @@ const cli_verb verb_recalibrate = {
         "checkpoints/, results.json, figures and report.html. --control rope trains on the same text with the rotation "
         "kept: give both runs to `qkscope report`. --steps 0 converts and trains nothing; it needs no text. The "
         "temperature that --temperature-context fits is stored as softmax_scale. --resume continues to the same bytes.",
-    .examples = "  qkscope recalibrate models/tiny --steps 0 -o models/tiny-nope\n"
-                "  qkscope recalibrate models/tiny --world 1 --tokens 2000000 --track 50 -o runs/pair/drope\n"
-                "  qkscope recalibrate models/tiny --world 1 --tokens 2000000 --track 50 --control rope -o runs/pair/rope\n"
-                "  qkscope report runs/pair\n"
-                "  qkscope recalibrate models/tiny --texts stories.jsonl --steps 500 --gradual 200 --qk-norm qk "
-                "--temperature-context 2048 -o runs/gradual",
+    .examples =
+        "  qkscope recalibrate models/tiny --steps 0 -o models/tiny-nope\n"
+        "  qkscope recalibrate models/tiny --world 1 --tokens 2000000 --track 50 -o runs/pair/drope\n"
+        "  qkscope recalibrate models/tiny --world 1 --tokens 2000000 --track 50 --control rope -o runs/pair/rope\n"
+        "  qkscope report runs/pair\n"
+        "  qkscope recalibrate models/tiny --texts stories.jsonl --steps 500 --gradual 200 --qk-norm qk "
+        "--temperature-context 2048 -o runs/gradual",
 };

@@ -5,6 +5,8 @@
 
 #include "text/pick.h"
 
+/* The program itself, which a pass counts as its own and the training has counted already. */
+#define PROGRAM_BYTES ((uint64_t)64 << 20)
 /* The world has no last document: so many are looked at. */
 #define WORLD_DOCUMENTS 5000
 
@@ -35,7 +37,7 @@ static qk_tracker_settings settings_of(cli_command *command)
                      .precision = (qk_precision)o->precision,
                      .reference = o->reference,
                      .n_threads = (int)o->threads,
-                     .max_bytes = o->max_mem / CLI_TRACKING_SHARE,
+                     .max_bytes = o->max_mem ? o->max_mem / CLI_TRACKING_SHARE + PROGRAM_BYTES : 0,
                      .progress = cli_progress_callback(&command->progress) },
     };
 }

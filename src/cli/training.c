@@ -306,6 +306,8 @@ qk_status cli_training_write(json_t **out, const cli_training *t, cli_command *c
     if (!status) status = qk_checkpoint_write(o->output, parameters, (qk_dtype)o->dtype, err);
     if (!status) status = qk_write_file(path, text, strlen(text), err);
     cli_progress_clear(&command->progress);
+    if (!status && parameters->source && qk_ckpt_format(parameters->source->ckpt) != QK_FORMAT_SAFETENSORS)
+        cli_say(command, "note: %s: without a tokenizer: that of a GGUF or llama2.c file cannot be written", o->output);
     if (status) json_decref(object);
     else *out = object;
     free(path);
