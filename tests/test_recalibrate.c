@@ -372,6 +372,22 @@ static void test_train_track(void **state)
     assert_int_equal(json_array_size(json_object_get(results, "track")), 3);
     json_decref(results);
     assert_true(qk_path_exists(inside(folder, "report.html")));
+    /* From a configuration: the model that is told of is the one that trains. */
+    static const char config[] =
+        "{\"model_type\": \"llama\", \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 2,\n"
+        " \"num_key_value_heads\": 1, \"head_dim\": 16, \"intermediate_size\": 64, \"vocab_size\": 512,\n"
+        " \"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000.0,\n"
+        " \"tie_word_embeddings\": true, \"hidden_act\": \"silu\"}\n";
+    assert_ok(qk_write_file(work_path("config.json"), config, sizeof config - 1, err));
+    folder = work_path("scratch");
+    assert_done(run_program("train", work_path("config.json"), "--tokenizer", demo(), "--texts",
+                            work_path("texts.jsonl"), "--hold-out", "20", "--steps", "4", "-c", "64", "-b", "2", "-t",
+                            "1", "--track", "2", "--track-documents", "4", "-q", "-o", folder));
+    results = read_json(folder, "results.json");
+    const json_t *model = json_array_get(json_object_get(results, "models"), 0);
+    assert_int_equal(json_integer_value(json_object_get(model, "parameters")),
+                     512 * 32 + 2 * (2 * 32 + 2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32) + 32);
+    json_decref(results);
 }
 
 int main(void)

@@ -68,7 +68,8 @@ static qk_status run_tracked(cli_training *training, cli_command *command, const
     cli_tracking tracking = { 0 };
     qk_training_result result;
     json_t *object = NULL;
-    qk_status status = o->track ? cli_tracking_open(&tracking, training, command, models, &arm, parameters, err) : QK_OK;
+    qk_status status = QK_OK;
+    if (o->track) status = cli_tracking_open(&tracking, training, command, models, &arm, parameters, err);
     if (!status) status = cli_training_run(&result, training, parameters, err);
     if (!status) status = cli_training_write(&object, training, command, parameters, &result, NULL, err);
     if (!status && !o->json) cli_training_print(&result);
@@ -90,7 +91,11 @@ static qk_status train(cli_command *command, cli_training *training, const cli_m
     if (!status && scratch) qk_parameters_randomise(parameters, o->init_std, o->seed);
     if (!status && !scratch) status = qk_parameters_copy(parameters, source, err);
     if (!status && !scratch) release(source);
-    if (!status) status = run_tracked(training, command, models, parameters, err);
+    qk_named_model trained = models->items[0];
+    cli_models present = *models;
+    present.items = &trained;
+    if (!status && scratch) trained.model = parameters->model; /* a configuration alone has no weights to tell of */
+    if (!status) status = run_tracked(training, command, &present, parameters, err);
     qk_parameters_free(parameters);
     return status;
 }

@@ -171,7 +171,7 @@ static qk_status draw_maps(qk_drawing *drawing, const qk_results *results,
     figure->description = qk_figure_text(
         figure,
         "Dims of each layer whose norm is more than %.3g times the mean of the layer. The strip at the left is the "
-        "first measurement: the model as it came. Grey: none. One colour scale for all maps.", lambda);
+        "first measurement, before any step. Grey: none. One colour scale for all maps.", lambda);
     return status;
 }
 

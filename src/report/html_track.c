@@ -57,6 +57,12 @@ static void put_train_question(FILE *stream, const qk_results *results)
     put_method(stream, results);
 }
 
+/* Of the first measurement. */
+static const char *first_words(const qk_results *results)
+{
+    return results->study == QK_STUDY_TRAIN ? "at the start" : "as it came";
+}
+
 /* ---- in short */
 
 /* The last tracked row of the control; NULL without one. */
@@ -89,8 +95,8 @@ static void put_loss(FILE *stream, const qk_results *results, size_t arm)
     qk_moments m = qk_track_moments(&results->tracks[arm]);
     double before = qk_field_number(m.before, "loss"), last = qk_field_number(m.last, "loss");
     double dropped = qk_field_number(m.dropped, "loss"), left = qk_field_number(m.dropped, "rotation");
-    qk_html(stream, "<li><b>%s</b>: loss on the probe documents %g nats per token as it came", results->arms[arm].name,
-            before);
+    qk_html(stream, "<li><b>%s</b>: loss on the probe documents %g nats per token %s", results->arms[arm].name, before,
+            first_words(results));
     if (m.dropped) {
         qk_html(stream, ", %g right after ", dropped);
         if (left > 0) qk_html(stream, "its rotation was cut to %g\u00a0%%", 100 * left);
@@ -266,7 +272,7 @@ static json_t *moment_rows(const qk_results *results)
         qk_moments m = qk_track_moments(&results->tracks[a]);
         const json_t *seen = NULL;
         double last = qk_field_number(m.last, "tokens"), dropped = qk_field_number(m.dropped, "tokens");
-        good = add_moment(rows, m.before, "as it came", &seen) &&
+        good = add_moment(rows, m.before, first_words(results), &seen) &&
                add_moment(rows, m.dropped, "rotation dropped", &seen);
         for (size_t s = 0; good && s < sizeof stops / sizeof stops[0]; s++)
             for (size_t i = 1; i + 1 < results->tracks[a].n; i++) {
