@@ -1,39 +1,8 @@
 /* test_math.c - every kernel against its plain twin on awkward sizes, outputs filled with NaN before. */
-#include "testing.h"
-
-#include <math.h>
+#include "floats.h"
 
 #include "math/dtype.h"
 #include "math/kernels.h"
-
-static float *random_floats(size_t n, uint64_t seed, double scale)
-{
-    qk_rng rng;
-    float *x = NULL;
-    qk_rng_seed(&rng, seed);
-    assert_ok(qk_new_floats(&x, n, "test", err));
-    for (size_t i = 0; i < n; i++) x[i] = (float)(scale * qk_rng_normal(&rng));
-    return x;
-}
-
-static float *nan_floats(size_t n)
-{
-    float *x = NULL;
-    assert_ok(qk_new_floats(&x, n, "test", err));
-    for (size_t i = 0; i < n; i++) x[i] = NAN;
-    return x;
-}
-
-static void assert_close(const float *a, const float *b, size_t n, double tolerance, const char *what)
-{
-    double top = 0, error = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (isinf(b[i]) && a[i] == b[i]) continue;
-        top = fmax(top, fabs((double)b[i]));
-        error = fmax(error, isnan(a[i]) ? INFINITY : fabs((double)a[i] - (double)b[i]));
-    }
-    if (!(error <= tolerance * top)) fail_msg("%s: off by %g of %g (n = %zu)", what, error, top, n);
-}
 
 static const size_t sizes[] = { 1, 2, 7, 31, 48, 65, 513, 4097 };
 #define N_SIZES (sizeof sizes / sizeof *sizes)

@@ -14,7 +14,14 @@
 static void product_input(float *dx, const float *dy, const float *w, size_t m, size_t n, size_t k, bool add,
                           int n_threads)
 {
-    static const qk_tiling tiling = { 192, QK_COPIED_SIDE, QK_OPERAND_IN_PLACE, QK_OPERAND_COPIED };
+    static const qk_tiling tiling = { 4 * QK_TILE_ROWS, QK_COPIED_SIDE, QK_OPERAND_IN_PLACE, QK_OPERAND_COPIED };
+    qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, NULL, m, k, n, &tiling, n_threads);
+}
+
+static void product_input_bf16(float *dx, const float *dy, const float *w, size_t m, size_t n, size_t k, bool add,
+                               int n_threads)
+{
+    static const qk_tiling tiling = { 4 * QK_TILE_ROWS, QK_COPIED_SIDE, QK_OPERAND_ROUNDED, QK_OPERAND_ROUNDED };
     qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, NULL, m, k, n, &tiling, n_threads);
 }
 
@@ -34,16 +41,34 @@ static size_t even_part(size_t n, size_t most)
     return ((n + parts - 1) / parts + 15) / 16 * 16;
 }
 
-static void product_weight(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
-                           int n_threads)
+static void add_column_sums(float *dbias, const float *dy, size_t m, size_t n, int n_threads)
 {
-    /* Half the rows of a copied tile: a small matrix is work for two threads. */
-    qk_tiling tiling = { even_part(n, QK_COPIED_SIDE / 2), QK_COPIED_SIDE, QK_OPERAND_COPIED, QK_OPERAND_COPIED };
-    qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, NULL, n, k, m, &tiling, n_threads);
     if (!dbias) return;
 #pragma omp parallel for num_threads(n_threads) if (m * n > 50000)
     for (size_t j = 0; j < n; j += SUMMED_COLUMNS)
         column_sums(dbias + j, dy + j, n, m, n - j < SUMMED_COLUMNS ? n - j : SUMMED_COLUMNS);
+}
+
+static void weight_by(qk_operand_use use, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k,
+                      int n_threads)
+{
+    /* Half the rows of a copied tile: a small matrix is work for two threads. */
+    qk_tiling tiling = { even_part(n, QK_COPIED_SIDE / 2), QK_COPIED_SIDE, use, use };
+    qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, NULL, n, k, m, &tiling, n_threads);
+}
+
+static void product_weight(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
+                           int n_threads)
+{
+    weight_by(QK_OPERAND_COPIED, dw, dy, x, m, n, k, n_threads);
+    add_column_sums(dbias, dy, m, n, n_threads);
+}
+
+static void product_weight_bf16(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
+                                int n_threads)
+{
+    weight_by(QK_OPERAND_ROUNDED, dw, dy, x, m, n, k, n_threads);
+    add_column_sums(dbias, dy, m, n, n_threads);
 }
 
 /* ---- rows */
@@ -176,3 +201,9 @@ static const qk_derivatives table = {
 };
 
 const qk_derivatives *qk_derivatives_fast(void) { return &table; }
+
+static const qk_derivatives table_bf16 = {
+    "bf16", product_input_bf16, product_weight_bf16, rms_norm, rotate, attention, silu_mul, nll
+};
+
+const qk_derivatives *qk_derivatives_bf16(void) { return &table_bf16; }

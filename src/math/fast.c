@@ -9,12 +9,19 @@
 
 /* ---- products */
 
-/* Columns of one tile: wide enough to amortise packing x, narrow enough that two threads share a small layer. */
-static const qk_tiling tiling = { .rows = 4 * QK_TILE_ROWS, .columns = 512 };
-
 static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
                     size_t m, size_t n, size_t k, int n_threads)
 {
+    /* Wide enough to amortise packing x, narrow enough that two threads share a small layer. */
+    static const qk_tiling tiling = { .rows = 4 * QK_TILE_ROWS, .columns = 512 };
+    qk_multiply(y, y_stride, false, (qk_matrix){ x, x_stride, false }, (qk_matrix){ w, k, true }, bias, m, n, k,
+                &tiling, n_threads);
+}
+
+static void product_bf16(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
+                         size_t m, size_t n, size_t k, int n_threads)
+{
+    static const qk_tiling tiling = { 4 * QK_TILE_ROWS, QK_COPIED_SIDE, QK_OPERAND_ROUNDED, QK_OPERAND_ROUNDED };
     qk_multiply(y, y_stride, false, (qk_matrix){ x, x_stride, false }, (qk_matrix){ w, k, true }, bias, m, n, k,
                 &tiling, n_threads);
 }
@@ -114,6 +121,10 @@ static void mix(const qk_attention *a)
 static const qk_kernels table = { "fast", product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll };
 
 const qk_kernels *qk_kernels_fast(void) { return &table; }
+
+static const qk_kernels table_bf16 = { "bf16", product_bf16, rms_norm, rotate, attend, softmax, mix, silu_mul, nll };
+
+const qk_kernels *qk_kernels_bf16(void) { return &table_bf16; }
 
 CLONES void qk_add_rows(float *y, const float *x, size_t n)
 {

@@ -49,6 +49,8 @@ typedef struct qk_kernels {
 
 const qk_kernels *qk_kernels_reference(void);
 const qk_kernels *qk_kernels_fast(void);
+/* Fast, but `product` rounds x and w to bf16 (nearest, ties to even) and sums in f32. */
+const qk_kernels *qk_kernels_bf16(void);
 /* What the fast table runs on: "oneDNN 2.6.3, AVX2"; text[64]. */
 void qk_kernels_describe(char text[64]);
 
