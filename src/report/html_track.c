@@ -117,10 +117,10 @@ static void put_loss(FILE *stream, const qk_results *results, size_t arm)
     fputs("</li>\n", stream);
 }
 
-/* "36, 40 right after dropping, 31 at the end" of one number. */
+/* "36 at first, 40 after dropping, 31 at the end" of one number. */
 static void put_way(FILE *stream, const qk_moments *m, const char *path)
 {
-    qk_html(stream, "%g", qk_track_number(m->before, path));
+    qk_html(stream, "%g at first", qk_track_number(m->before, path));
     if (m->dropped && m->dropped != m->last) qk_html(stream, ", %g after dropping", qk_track_number(m->dropped, path));
     qk_html(stream, ", %g at the end", qk_track_number(m->last, path));
 }
@@ -186,15 +186,15 @@ static void put_ablation(FILE *stream, const qk_results *results, size_t arm)
     qk_moments m = qk_track_moments(&results->tracks[arm]);
     double before = qk_track_number(m.before, "ablation.zero"), last = qk_track_number(m.last, "ablation.zero");
     if (nothing_massive(&results->tracks[arm])) return;
-    qk_html(stream, "<li><b>%s</b>: setting the massive dims of queries and keys to zero costs ",
+    qk_html(stream, "<li><b>%s</b>: setting the massive dims of queries and keys to zero costs, in nats per token, ",
             results->arms[arm].name);
-    if (isnan(before)) fputs("nothing that could be measured at first (nothing was massive)", stream);
-    else qk_html(stream, "%g nats per token at first", before);
     if (isnan(last)) {
-        fputs(", and at the end nothing is massive any more.</li>\n", stream);
+        qk_html(stream, "%g at first; at the end nothing is massive any more.</li>\n", before);
         return;
     }
-    qk_html(stream, " and %g at the end; to their mean ", last);
+    if (isnan(before)) qk_html(stream, "%g at the end (at first nothing was massive)", last);
+    else put_way(stream, &m, "ablation.zero");
+    fputs("; to their mean ", stream);
     put_way(stream, &m, "ablation.mean");
     if (!isnan(qk_track_number(m.last, "ablation.random"))) {
         fputs("; as many other dims to zero ", stream);
