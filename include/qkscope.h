@@ -281,6 +281,8 @@ typedef struct qk_score {
     int32_t *token_top;/* [n_tokens] the likeliest token in each place (ties: the lowest id), or NULL; owned likewise */
 } qk_score;
 
+/* Of matrix products.  F32: operands and sums.  BF16: operands rounded to bf16, sums in f32.  AUTO: the fastest way that
+ * keeps f32 accuracy, in this version F32. */
 typedef enum qk_precision { QK_PRECISION_AUTO, QK_PRECISION_F32, QK_PRECISION_BF16 } qk_precision;
 
 typedef struct qk_pass_spec {
@@ -327,7 +329,7 @@ typedef struct qk_pass_result {
 } qk_pass_result;
 
 /* What a pass would take, before any work; edits are not checked here.  QK_E_ARGUMENT: a sequence that cannot be run,
- * with its index and token; QK_E_UNSUPPORTED: precision BF16; QK_E_BUDGET names the smallest budget that would do. */
+ * with its index and token; QK_E_BUDGET names the smallest budget that would do. */
 QK_MUST_CHECK qk_status qk_pass_plan(qk_plan *plan, const qk_model *model, const qk_pass_spec *spec, qk_error *err);
 /* Run it.  Everything that `spec` points to is borrowed until the call returns; *out is the caller's.  The same bits
  * come out for every n_threads and with or without probes.  Errors are those of qk_pass_plan, and: QK_E_ARGUMENT names

@@ -9,12 +9,13 @@
 typedef struct way {
     const char *name;
     bool reference, recompute;
+    qk_precision precision; /* AUTO is f32 */
 } way;
 static const way ways[] = {
-    { "fast", false, false },
-    { "fast, recomputed", false, true },
-    { "reference", true, false },
-    { "reference, recomputed", true, true },
+    { "fast", false, false, QK_PRECISION_F32 },
+    { "fast, recomputed", false, true, QK_PRECISION_F32 },
+    { "reference", true, false, QK_PRECISION_F32 },
+    { "reference, recomputed", true, true, QK_PRECISION_F32 },
 };
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
@@ -39,7 +40,7 @@ static double gradient_of(qk_parameters *p, const batch *b, const way *w, int n_
     double nll = 0;
     qk_gradient_spec spec = { .max_rows = b->n_tokens,
                               .longest = b->longest,
-                              .precision = QK_PRECISION_F32,
+                              .precision = w->precision,
                               .reference = w->reference,
                               .recompute = w->recompute,
                               .n_threads = n_threads };
@@ -134,6 +135,40 @@ static void gradients_are_those_of_transformers(void **state)
     batch *b = calloc(1, sizeof *b);
     golden_batch(b, golden);
     for (size_t i = 0; i < N_WAYS; i++) compare(p, b, golden, r, &ways[i]);
+    free(b);
+    qk_parameters_free(p);
+    qk_ckpt_close(golden);
+    qk_model_close(model);
+}
+
+/* Operands of 8 bits are off by up to 2^-9 each; through two layers that stays within a few percent of the whole
+ * gradient, and is not nothing. */
+static void bf16_products_change_little_and_something(void **state)
+{
+    (void)state;
+    static const way f32 = { "f32", false, false, QK_PRECISION_F32 }, bf16 = { "bf16", false, false, QK_PRECISION_BF16 };
+    qk_model *model = NULL;
+    qk_ckpt *golden = NULL;
+    qk_parameters *p = NULL;
+    assert_ok(qk_model_open(&model, data_path("golden/gqa"), NULL, err));
+    assert_ok(qk_ckpt_open_safetensors(&golden, data_path("golden/gqa/gradients.safetensors"), err));
+    assert_ok(qk_parameters_new(&p, qk_model_config(model), model, err));
+    assert_ok(qk_parameters_copy(p, model, err));
+    batch *b = calloc(1, sizeof *b);
+    golden_batch(b, golden);
+    double nll = gradient_of(p, b, &f32, 2), size = 0, difference = 0;
+    float *exact = malloc(p->n_values * sizeof *exact);
+    memcpy(exact, p->gradient, p->n_values * sizeof *exact);
+    double near = gradient_of(p, b, &bf16, 2);
+    for (size_t i = 0; i < p->n_values; i++) {
+        double d = (double)p->gradient[i] - (double)exact[i];
+        size += (double)exact[i] * (double)exact[i];
+        difference += d * d;
+    }
+    print_message("# bf16: gradient off by %.1e of its length, loss by %.1e\n", sqrt(difference / size), near - nll);
+    assert_true(sqrt(difference / size) > 1e-5 && sqrt(difference / size) < 0.05);
+    assert_near(near, nll, 0.01 * nll);
+    free(exact);
     free(b);
     qk_parameters_free(p);
     qk_ckpt_close(golden);
@@ -383,6 +418,7 @@ static void gradients_of_micro_batches_add_up(void **state)
 int main(void)
 {
     static const struct CMUnitTest others[] = {
+        cmocka_unit_test(bf16_products_change_little_and_something),
         cmocka_unit_test(differences_of_a_rotating_model),
         cmocka_unit_test(differences_of_a_model_with_head_norms_biases_and_a_tied_embedding),
         cmocka_unit_test(differences_of_a_model_with_a_part_of_its_rotation_in_a_window),

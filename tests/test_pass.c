@@ -488,6 +488,23 @@ static void top_dims_of_each_head_get_their_mean(void **state)
 
 /* ---- what it refuses, and how it stops */
 
+static void bf16_products_are_near(void **state)
+{
+    (void)state;
+    fixture f = open_fixture("gqa");
+    qk_pass_spec spec = spec_of(&f);
+    qk_pass_result *exact = run(&f, &spec);
+    spec.precision = QK_PRECISION_BF16;
+    qk_pass_result *rounded = run(&f, &spec);
+    for (size_t s = 0; s < N_DOCUMENTS; s++) {
+        assert_true(rounded->scores[s].nll != exact->scores[s].nll);
+        assert_true(fabs(rounded->scores[s].nll / exact->scores[s].nll - 1) < 0.01); /* operands of 8 bits */
+    }
+    qk_pass_result_free(exact);
+    qk_pass_result_free(rounded);
+    close_fixture(&f);
+}
+
 static void non_finite_values_are_located(void **state)
 {
     (void)state;
@@ -694,6 +711,7 @@ int main(void)
         cmocka_unit_test(equal_edits_keep_their_own_receipts), cmocka_unit_test(forks_equal_separate_runs),
         cmocka_unit_test(without_rotation_constants_in_keys_do_not_matter), cmocka_unit_test(a_rotary_pair_may_be_rescaled),
         cmocka_unit_test(ops_do_what_their_names_say), cmocka_unit_test(top_dims_of_each_head_get_their_mean),
+        cmocka_unit_test(bf16_products_are_near),
         cmocka_unit_test(non_finite_values_are_located), cmocka_unit_test(a_budget_is_kept_or_refused),
         cmocka_unit_test(it_stops_when_asked_and_skips_what_is_done), cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(sites_are_found_by_every_name), cmocka_unit_test(rotary_frequencies_match_the_papers),

@@ -24,8 +24,6 @@ static qk_status check_sequence(const qk_sequence *s, size_t index, const qk_con
 static qk_status check_spec(const qk_pass_spec *spec, const qk_config *c, qk_error *err)
 {
     if (spec->n_sequences == 0) return qk_fail(err, QK_E_ARGUMENT, "nothing to do: no documents");
-    if (spec->precision == QK_PRECISION_BF16)
-        return qk_fail(err, QK_E_UNSUPPORTED, "precision bf16: this version multiplies in f32 (auto, f32)");
     for (size_t s = 0; s < spec->n_sequences; s++) {
         qk_status status = check_sequence(&spec->sequences[s], s, c, spec->score, err);
         if (status) return status;
@@ -377,13 +375,19 @@ static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
     return status;
 }
 
+static const qk_kernels *kernels_of(const qk_pass_spec *spec)
+{
+    if (spec->reference) return qk_kernels_reference();
+    return spec->precision == QK_PRECISION_BF16 ? qk_kernels_bf16() : qk_kernels_fast();
+}
+
 qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *given, qk_error *err)
 {
     qk_pass_spec spec = completed(given);
     qk_pass pass = { .model = model,
                      .config = &model->config,
                      .spec = &spec,
-                     .ops = spec.reference ? qk_kernels_reference() : qk_kernels_fast() };
+                     .ops = kernels_of(&spec) };
     qk_segment *segments = NULL;
     qk_plan plan;
     qk_status status = check_spec(&spec, &model->config, err);

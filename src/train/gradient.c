@@ -114,8 +114,9 @@ static void set_up_pass(qk_gradient *g)
     p->model = g->parameters->model;
     p->config = &p->model->config;
     p->spec = &g->spec;
-    p->ops = s->reference ? qk_kernels_reference() : qk_kernels_fast();
-    g->derive = s->reference ? qk_derivatives_reference() : qk_derivatives_fast();
+    bool bf16 = s->precision == QK_PRECISION_BF16;
+    p->ops = s->reference ? qk_kernels_reference() : bf16 ? qk_kernels_bf16() : qk_kernels_fast();
+    g->derive = s->reference ? qk_derivatives_reference() : bf16 ? qk_derivatives_bf16() : qk_derivatives_fast();
     p->layout = (qk_layout){ .longest = s->longest,
                              .batch_rows = qk_padded_rows(s->max_rows),
                              .block_rows = QK_BLOCK_ROWS,
@@ -132,8 +133,6 @@ qk_status qk_gradient_new(qk_gradient **out, qk_parameters *parameters, const qk
 {
     const qk_config *c = &parameters->model->config;
     qk_gradient *g = NULL;
-    if (spec->precision == QK_PRECISION_BF16)
-        return qk_fail(err, QK_E_UNSUPPORTED, "precision bf16: this version trains in f32 (auto, f32)");
     qk_status status = qk_new_array(&g, 1, sizeof *g, "training", err);
     if (status) return status;
     g->parameters = parameters;
