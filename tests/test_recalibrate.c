@@ -149,8 +149,8 @@ static void test_refused(void **state)
                     "--gradual: expected steps to train");
     assert_rejected(run_program("recalibrate", demo(), "--texts", texts, "--steps", "2", "--gradual", "5", "-o", none),
                     2, "--gradual 5: expected at most the 2 steps");
-    assert_rejected(run_program("recalibrate", demo(), "--control", "rope", "--drop-pairs", "slow", "--steps", "0", "-o",
-                                none), 2, "--control rope: expected no --drop-pairs beside it");
+    assert_rejected(run_program("recalibrate", demo(), "--control", "rope", "--drop-pairs", "slow", "--steps", "0",
+                                "-o", none), 2, "--control rope: expected no --drop-pairs beside it");
     assert_rejected(run_program("recalibrate", demo(), "--control", "uniform", "--steps", "0", "-o", none), 2,
                     "--control: expected rope, found uniform");
     assert_rejected(run_program("disrupt", demo(), "--control", "rope"), 2, "expected excluding, uniform or same-head");
@@ -164,8 +164,8 @@ static void test_refused(void **state)
                     "expected --texts or --world");
     assert_rejected(run_program("recalibrate", demo(), "--texts", texts, "--hold-out", "4", "--steps", "2", "--track",
                                 "1", "-q", "-o", none), 2, "--track: expected at least 2 held-out documents");
-    assert_rejected(run_program("recalibrate", data_path("golden/qwen3"), "--steps", "0", "--qk-norm", "qk", "-o", none),
-                    2, "expected no norm on queries");
+    assert_rejected(run_program("recalibrate", data_path("golden/qwen3"), "--steps", "0", "--qk-norm", "qk", "-o",
+                                none), 2, "expected no norm on queries");
     assert_false(qk_path_exists(none)); /* nothing was begun */
 }
 
@@ -247,7 +247,8 @@ static void test_recalibration(void **state)
     assert_true(qk_path_exists(work_path("pair/drope/figures/temperature.svg")));
     assert_false(qk_path_exists(work_path("pair/control/figures/temperature.svg")));
     assert_true(qk_path_exists(work_path("pair/figures/temperature.svg")));
-    assert_rejected(TRAIN(work_path("pair/drope"), "-q", "--temperature-context", "192"), 2, "holds this very run already");
+    assert_rejected(TRAIN(work_path("pair/drope"), "-q", "--temperature-context", "192"), 2,
+                    "holds this very run already");
     assert_rejected(TRAIN(work_path("pair/drope"), "-q", "--temperature-context", "192", "--resume", "--lr", "1e-4"), 2,
                     "settings.lr");
 }
@@ -287,7 +288,8 @@ static int stop_at(const char *folder, size_t n_lines, int signal_number, const 
 static void test_resume(void **state)
 {
     (void)state;
-    static const char *const files[] = { "model.safetensors", "config.json", "results.json", "log.jsonl", "tracked.csv" };
+    static const char *const files[] = { "model.safetensors", "config.json", "results.json", "log.jsonl",
+                                         "tracked.csv" };
     static const char *const more[] = { "-q", "--gradual", "15", "--qk-norm", "q", NULL };
     static const char *const again[] = { "-q", "--gradual", "15", "--qk-norm", "q", "--resume", NULL };
     const char *whole = work_path("whole"), *parts = work_path("parts");
@@ -365,8 +367,8 @@ static void test_train_track(void **state)
 {
     (void)state;
     const char *folder = work_path("train");
-    assert_done(run_program("train", demo(), "--texts", work_path("texts.jsonl"), "--hold-out", "20", "--steps", "4", "-c",
-                            "64", "-b", "2", "-t", "1", "--track", "2", "--track-documents", "4", "-q", "-o", folder));
+    assert_done(run_program("train", demo(), "--texts", work_path("texts.jsonl"), "--hold-out", "20", "--steps", "4",
+                            "-c", "64", "-b", "2", "-t", "1", "--track", "2", "--track-documents", "4", "-q", "-o", folder));
     json_t *results = read_json(folder, "results.json");
     assert_string_equal(json_string_value(json_object_get(results, "study")), "train");
     assert_int_equal(json_array_size(json_object_get(results, "track")), 3);

@@ -22,8 +22,8 @@ typedef struct cli_tracking {
  * (0 = whole), `n_tokens` together (0 = any number).  Where none serves *out is empty. */
 qk_status cli_pick_held_out(qk_documents *out, const cli_training *training, size_t n, size_t longer_than, size_t cut,
                             size_t n_tokens, qk_error *err);
-/* Opens the run in the folder of -o and joins the hooks of `training`, whose model is models[0].  `parameters` are those
- * that will train.  Without --track nothing is measured, but the run is told.  Everything is borrowed. */
+/* Opens the run in the folder of -o and joins the hooks of `training`, whose model is models[0].  `parameters` are
+ * those that will train.  Without --track nothing is measured, but the run is told.  Everything is borrowed. */
 qk_status cli_tracking_open(cli_tracking *out, cli_training *training, cli_command *command, const cli_models *models,
                             const cli_arm *arm, const qk_parameters *parameters, qk_error *err);
 /* results.json (with the keys of `more` in its arm, NULL: none), manifest and report; then as cli_run_finish. */

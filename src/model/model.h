@@ -40,8 +40,8 @@ struct qk_model {
  * copied.  `tokenizer` is lent and must outlive the model (NULL: it has none); *config must be a checked one. */
 qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *config, qk_tokenizer *tokenizer,
                               qk_error *err);
-/* model.c: the same model at another attention temperature.  A view that borrows everything: not to be closed, gone with
- * the model. */
+/* model.c: the same model at another attention temperature.  A view that borrows everything: not to be closed, gone
+ * with the model. */
 qk_model qk_model_at_scale(const qk_model *model, double softmax_scale);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
@@ -51,13 +51,13 @@ qk_status qk_config_of_json(qk_config *out, qk_arena *arena, const json_t *confi
  * parameters, not be run.  `config_path` names a config.json; the tokenizer is found in `tokenizer_path`, a folder or a
  * tokenizer.json or tokenizer.model (NULL: beside the configuration).  QK_E_ARGUMENT: more tokens than embeddings. */
 qk_status qk_model_open_bare(qk_model **out, const char *config_path, const char *tokenizer_path, qk_error *err);
-/* config_write.c: the config.json that makes transformers, where it can, and qkscope compute what `config` says.  Keys of
- * `source` (another config.json, NULL: none) that do not contradict are kept.  QK_E_UNSUPPORTED: no form of config.json
+/* config_write.c: the config.json that makes transformers, where it can, and qkscope compute what `config` says.  Keys
+ * of `source` (another config.json, NULL: none) that do not contradict are kept.  QK_E_UNSUPPORTED: no form of config.json
  * can say it. */
 qk_status qk_config_to_json(json_t **out, const qk_config *config, const json_t *source, qk_error *err);
-/* The same model in the words of that config.json: where all amounts are 0 there is no rotation (what multiplied cos and
- * sin goes into softmax_scale), where all are 1 no amounts; model_type and attention_type follow, or stay where there is
- * no form. */
+/* The same model in the words of that config.json: where all amounts are 0 there is no rotation (what multiplied cos
+ * and sin goes into softmax_scale), where all are 1 no amounts; model_type and attention_type follow, or stay where
+ * there is no form. */
 void qk_config_settle(qk_config *config);
 /* bind.c: names -> weights; the only place with tensor names.  Checks dtype and shape of each. */
 qk_status qk_bind_weights(qk_model *model, qk_error *err);

@@ -1,4 +1,4 @@
-/* html_recalibration.c - what the page says of how an arm was recalibrated: what it lost, which temperature suits it. */
+/* html_recalibration.c - what the page says of how an arm was recalibrated: what it lost, what temperature suits. */
 #include <string.h>
 
 #include "report/html.h"

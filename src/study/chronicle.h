@@ -24,8 +24,8 @@ typedef struct qk_chronicle_spec {
 
 qk_status qk_chronicle_new(qk_chronicle **out, const qk_chronicle_spec *spec, qk_error *err);
 void qk_chronicle_free(qk_chronicle *chronicle);
-/* Measures, journals each measurement in run.db, and writes results.json and the report anew: they can be read while the
- * training goes on.  Stands behind the hooks that change the model. */
+/* Measures, journals each measurement in run.db, and writes results.json and the report anew: they can be read while
+ * the training goes on.  Stands behind the hooks that change the model. */
 qk_training_hook qk_chronicle_hook(qk_chronicle *chronicle);
 /* The results object after `n_steps` steps and `n_tokens` tokens; the keys of `more` (an object or NULL, borrowed) go
  * into its arm. */
