@@ -55,6 +55,16 @@ static void product_weight(const work *b)
     qk_derivatives_fast()->product_weight(b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
 }
 
+static void product_bf16(const work *b)
+{
+    qk_kernels_bf16()->product(b->y, b->n, b->x, b->k, b->w, NULL, b->m, b->n, b->k, b->n_threads);
+}
+
+static void product_weight_bf16(const work *b)
+{
+    qk_derivatives_bf16()->product_weight(b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
+}
+
 static void whole(char opa, char opb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
                   size_t ldb, float beta, float *c, int n_threads)
 {
@@ -103,6 +113,8 @@ static void products(int n_threads, int n_runs)
         { "product", product, whole_product },
         { "product_input", product_input, whole_input },
         { "product_weight", product_weight, whole_weight },
+        { "product bf16", product_bf16, whole_product },
+        { "weight bf16", product_weight_bf16, whole_weight },
     };
     const size_t shapes[][3] = { { 384, 192, 192 },  { 384, 256, 256 },  { 384, 512, 192 },   { 384, 688, 256 },
                                  { 384, 256, 688 },  { 384, 2048, 256 }, { 384, 2048, 2048 }, { 4096, 256, 256 },

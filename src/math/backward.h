@@ -44,8 +44,8 @@ typedef struct qk_derivatives {
 
 const qk_derivatives *qk_derivatives_reference(void);
 const qk_derivatives *qk_derivatives_fast(void);
-/* Fast, but the products round both operands to bf16 (nearest, ties to even) and sum in f32; dbias is summed of dy as it
- * is. */
+/* Fast, but the products round both operands to bf16 (nearest, ties to even) and sum in f32; dbias is summed of dy as
+ * it is. */
 const qk_derivatives *qk_derivatives_bf16(void);
 
 #endif

@@ -34,13 +34,6 @@ CLONES static void column_sums(float *sums, const float *x, size_t stride, size_
     for (size_t j = 0; j < width; j++) sums[j] = (float)(sums[j] + sum[j]);
 }
 
-/* n cut in equal parts of at most `most`, in whole vectors. */
-static size_t even_part(size_t n, size_t most)
-{
-    size_t parts = (n + most - 1) / most;
-    return ((n + parts - 1) / parts + 15) / 16 * 16;
-}
-
 static void add_column_sums(float *dbias, const float *dy, size_t m, size_t n, int n_threads)
 {
     if (!dbias) return;
@@ -53,7 +46,7 @@ static void weight_by(qk_operand_use use, float *dw, const float *dy, const floa
                       int n_threads)
 {
     /* Half the rows of a copied tile: a small matrix is work for two threads. */
-    qk_tiling tiling = { even_part(n, QK_COPIED_SIDE / 2), QK_COPIED_SIDE, use, use };
+    qk_tiling tiling = { even_part(n, QK_COPIED_SIDE / 2, 16), QK_COPIED_SIDE, use, use };
     qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, NULL, n, k, m, &tiling, n_threads);
 }
 

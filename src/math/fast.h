@@ -3,6 +3,7 @@
 #define QK_MATH_FAST_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,25 @@ static inline float exponential(float x)
     float result = p * power.f;
     result = x < -87.0f ? 0 : result;
     return x > 88.0f ? INFINITY : result;
+}
+
+/* The bits of x rounded to bf16 (nearest, ties to even), the lower half zero; NaN stays NaN. */
+static inline uint32_t rounded_to_bf16(float x)
+{
+    union {
+        float f;
+        uint32_t u;
+    } bits = { .f = x };
+    bool is_nan = (bits.u & 0x7FFFFFFF) > 0x7F800000;
+    uint32_t nearest = bits.u + 0x7FFF + (bits.u >> 16 & 1);
+    return (is_nan ? bits.u | 0x400000 : nearest) & 0xFFFF0000;
+}
+
+/* n cut in equal parts of at most `most`, each but the last a multiple of `step` (as `most` is). */
+static inline size_t even_part(size_t n, size_t most, size_t step)
+{
+    size_t parts = (n + most - 1) / most;
+    return ((n + parts - 1) / parts + step - 1) / step * step;
 }
 
 static inline float largest(const float *x, size_t n)

@@ -1,4 +1,4 @@
-/* multiply.c - matrix products by oneDNN, tile by tile; the one file that knows it.
+/* multiply.c - matrix products by oneDNN, tile by tile; the one file that knows it, but for multiply_bf16.c.
  *
  * oneDNN splits sums over the threads it sees: one thread a tile keeps the bits fixed. */
 #include "math/multiply.h"
@@ -42,13 +42,10 @@ CLONES static void round_row(float *to, const float *from, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         union {
-            float f;
             uint32_t u;
-        } x = { .f = from[i] };
-        bool is_nan = (x.u & 0x7FFFFFFF) > 0x7F800000;
-        uint32_t nearest = x.u + 0x7FFF + (x.u >> 16 & 1);
-        x.u = (is_nan ? x.u | 0x400000 : nearest) & 0xFFFF0000;
-        to[i] = x.f;
+            float f;
+        } bits = { .u = rounded_to_bf16(from[i]) };
+        to[i] = bits.f;
     }
 }
 
@@ -90,12 +87,15 @@ void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix 
 {
     size_t row_tiles = (m + tiling->rows - 1) / tiling->rows;
     size_t column_tiles = (n + tiling->columns - 1) / tiling->columns;
+    bool rounded = tiling->left == QK_OPERAND_ROUNDED && tiling->right == QK_OPERAND_ROUNDED;
     bool copied = tiling->left != QK_OPERAND_IN_PLACE || tiling->right != QK_OPERAND_IN_PLACE;
     assert(!copied || (tiling->rows <= QK_COPIED_SIDE && tiling->columns <= QK_COPIED_SIDE));
     if (m * n * depth < SERIAL_BELOW) n_threads = 1;
 #pragma omp parallel num_threads(n_threads)
     {
         omp_set_num_threads(1);
+        qk_bf16_unit *unit =
+            rounded && qk_bf16_unit_present() ? qk_bf16_unit_new(tiling, depth, left.turned, right.turned) : NULL;
 #pragma omp for schedule(dynamic, 1) collapse(2)
         for (size_t y = 0; y < column_tiles; y++)
             for (size_t x = 0; x < row_tiles; x++) {
@@ -103,12 +103,15 @@ void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix 
                 size_t rows = least(m - i, tiling->rows), columns = least(n - j, tiling->columns);
                 qk_matrix a = part_of(left, i, 0), b = part_of(right, 0, j);
                 float *tile = c + i * c_stride + j;
-                if (copied)
+                if (unit)
+                    qk_bf16_unit_tile(unit, tile, c_stride, add, a, b, rows, columns, depth);
+                else if (copied)
                     copied_tile(tile, c_stride, add, a, b, rows, columns, depth, tiling);
                 else
                     qk_multiply_tile(tile, c_stride, add, a, b, rows, columns, depth);
                 if (bias) add_bias(tile, c_stride, bias + j, rows, columns);
             }
+        qk_bf16_unit_free(unit);
     }
 }
 
@@ -119,6 +122,7 @@ void qk_kernels_describe(char text[64])
         const char *name;
     } names[] = {
         { dnnl_cpu_isa_avx512_core_amx, "AMX" },
+        { dnnl_cpu_isa_avx512_core_bf16, "AVX-512 BF16" },
         { dnnl_cpu_isa_avx512_core, "AVX-512" },
         { dnnl_cpu_isa_avx2, "AVX2" },
     };

@@ -33,4 +33,16 @@ void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix 
 void qk_multiply_tile(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n,
                       size_t depth);
 
+/* ---- multiply_bf16.c: one thread's access to the processor's bf16 unit, for operands that are to be rounded */
+
+typedef struct qk_bf16_unit qk_bf16_unit;
+
+bool qk_bf16_unit_present(void);
+/* For tiles of this shape and sums of `depth`.  NULL: no memory, or oneDNN has no such product here. */
+qk_bf16_unit *qk_bf16_unit_new(const qk_tiling *tiling, size_t depth, bool left_turned, bool right_turned);
+void qk_bf16_unit_free(qk_bf16_unit *unit);
+/* c[m][n] (+)= rounded left times rounded right; m and n at most those of the tiling.  NaN where oneDNN fails. */
+void qk_bf16_unit_tile(qk_bf16_unit *unit, float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right,
+                       size_t m, size_t n, size_t depth);
+
 #endif
