@@ -1,6 +1,7 @@
 #!/bin/sh
 # make.sh [FOLDER] - how the bundled models were made, on two cores and no GPU; FOLDER is where the runs go (runs/world).
-# The same commands give the same bytes on the same machine; another processor may round otherwise.
+# The same build gives the same bytes again; the models here come from an earlier one (its exponential rounded otherwise), which
+# was stopped at step 1,851 and resumed with this end, so these commands repeat their recipe and not their bytes.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/world}
