@@ -4,6 +4,7 @@
 #include "model/config.h"
 #include "testing.h"
 #include "train/checkpoint.h"
+#include "scratch.h"
 
 static const char *const goldens[] = {
     "biases",        "demo",         "dynamic", "f16",          "gqa",  "k-norm-nope",    "linear",       "llama3",
@@ -11,31 +12,6 @@ static const char *const goldens[] = {
     "qwen2-drope",   "qwen2-window", "qwen3",   "sharded-bf16", "yarn", "yarn-attention",
 };
 #define N_GOLDENS (sizeof goldens / sizeof *goldens)
-
-static char scratch[] = "/tmp/qk_checkpoint_XXXXXX";
-
-static int make_scratch(void **state)
-{
-    (void)state;
-    return mkdtemp(scratch) ? 0 : -1;
-}
-
-static int drop_scratch(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", scratch);
-    return system(command);
-}
-
-static qk_model *open_golden(const char *name)
-{
-    char path[64];
-    qk_model *model;
-    snprintf(path, sizeof path, "golden/%s", name);
-    assert_ok(qk_model_open(&model, data_path(path), NULL, err));
-    return model;
-}
 
 static void same_floats(const float *a, const float *b, size_t n, const char *what)
 {

@@ -5,31 +5,7 @@
 #include "testing.h"
 #include "train/checkpoint.h"
 #include "train/drope.h"
-
-static char scratch[] = "/tmp/qk_drope_XXXXXX";
-
-static int make_scratch(void **state)
-{
-    (void)state;
-    return mkdtemp(scratch) ? 0 : -1;
-}
-
-static int drop_scratch(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", scratch);
-    return system(command);
-}
-
-static qk_model *open_golden(const char *name)
-{
-    char path[64];
-    qk_model *model;
-    snprintf(path, sizeof path, "golden/%s", name);
-    assert_ok(qk_model_open(&model, data_path(path), NULL, err));
-    return model;
-}
+#include "scratch.h"
 
 /* Loss of `n` tokens, each its own bits. */
 static void losses(float *out, const qk_model *model, size_t n)
