@@ -1,6 +1,6 @@
 #!/bin/sh
 # layers.sh [ROOT] - the arrows between the rooms: what a file under src/ROOM may #include.  One line a violation, exit 1.
-#   base < math < ckpt < text < model < pass < measure < study < cli, and pass < train < study
+#   base < math < ckpt < text < model < pass < measure < study < cli, and pass < train < study, pass < generate < study
 # stats knows only base; measure and the rooms after it may use it.  report knows no model: of ckpt it uses the array
 # files.  Nobody includes cli.
 root=${1:-$(dirname "$0")/..}
@@ -17,8 +17,9 @@ allowed() {
     stats)   echo "base" ;;
     report)  echo "base ckpt stats" ;;
     train)   echo "base math ckpt text model pass" ;;
-    study)   echo "base math ckpt text model pass measure stats report train" ;;
-    cli)     echo "base math ckpt text model pass measure stats report train study" ;;
+    generate) echo "base math ckpt text model pass" ;;
+    study)   echo "base math ckpt text model pass measure stats report train generate" ;;
+    cli)     echo "base math ckpt text model pass measure stats report train generate study" ;;
     *)       return 1 ;;
     esac
 }

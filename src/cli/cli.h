@@ -38,6 +38,8 @@ typedef enum cli_option_id {
     OPTION_INIT_STD, OPTION_ACROSS_DOCUMENTS, OPTION_RECOMPUTE, OPTION_SAVE_EVERY, OPTION_VALID_EVERY, OPTION_KEEP,
     OPTION_DTYPE,
     OPTION_TRACK, OPTION_TRACK_DOCUMENTS,
+    OPTION_PROMPT, OPTION_PROMPT_FILE, OPTION_MAX_NEW_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_P, OPTION_STOP,
+    OPTION_PHASE, OPTION_IGNORE_END, OPTION_CONDITIONS, OPTION_EDIT,
     OPTION_DROP_LAYERS, OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_QK_NORM, OPTION_TEMPERATURE_CONTEXT,
     N_OPTIONS
 } cli_option_id;
@@ -66,17 +68,17 @@ typedef struct cli_options {
     bool given[N_OPTIONS];
     const char *output, *cache_dir, *split, *file, *decode, *layers;
     bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left;
-    bool no_decay_qk, across_documents, recompute;
-    cli_list texts, calib, captured, hooks, questions, valid;
+    bool no_decay_qk, across_documents, recompute, ignore_end;
+    cli_list texts, calib, captured, hooks, questions, valid, prompts, prompt_files, stops, edits;
     const char *tokenizer, *drop_layers, *drop_pairs;
     uint64_t context, threads, limit, from, world, stride, seeds, seed, top_k, bootstrap, max_mem;
     uint64_t valid_tokens, steps, tokens, batch, micro, warmup, decay, save_every, valid_every, keep;
-    uint64_t track, track_documents, gradual, temperature_context;
-    double lambda, tolerance;
+    uint64_t track, track_documents, gradual, temperature_context, max_new_tokens;
+    double lambda, tolerance, temperature, top_p;
     double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
-    int schedule, dtype, qk_norm;
-    int figures, tensors, categories;                                           /* bit sets */
+    int schedule, dtype, qk_norm, phase;
+    int figures, tensors, categories, conditions;                                           /* bit sets */
 } cli_options;
 
 typedef struct cli_choice { const char *name; int value; } cli_choice; /* lists end with a NULL name */
@@ -85,6 +87,7 @@ enum { SITE_PRE, SITE_POST };
 enum { OP_ZERO, OP_MEAN };
 enum { CONTROL_ROPE = 100, CONTROL_NONE }; /* recalibrate's, behind those of qk_control */
 enum { QK_NORM_ON_Q = 1, QK_NORM_ON_K = 2 };
+enum { CONDITION_BASELINE = 1, CONDITION_MASSIVE = 2, CONDITION_RANDOM = 4 };
 enum { FIGURE_PNG = 1, FIGURE_PDF = 2 };
 
 /* ---- verbs (main.c) */

@@ -1,6 +1,7 @@
 /* option_table.c - the table of options.  An option means the same in every verb; each verb lists which it takes. */
 #include "cli/option_table.h"
 
+#include "generate/generate.h"
 #include "text/world.h"
 #include "train/train.h"
 
@@ -63,6 +64,13 @@ static const cli_choice schedules[] = {
     { "wsd", QK_SCHEDULE_WSD },
     { NULL, 0 },
 };
+static const cli_choice phases[] = { { "all", QK_PHASE_ALL }, { "prefill", QK_PHASE_PREFILL }, { NULL, 0 } };
+static const cli_choice conditions[] = {
+    { "baseline", CONDITION_BASELINE },
+    { "massive", CONDITION_MASSIVE },
+    { "random", CONDITION_RANDOM },
+    { NULL, 0 },
+};
 static const cli_choice dtypes[] = { { "f32", QK_DTYPE_F32 }, { "bf16", QK_DTYPE_BF16 }, { NULL, 0 } };
 
 #define MATTERS .matters = true,
@@ -95,7 +103,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_CONTEXT] = { "context", "N", 'c', GROUP_DOCUMENTS, MATTERS COUNT(context, 2, 1 << 30),
                          .aliases = { "ctx-size" },
                          .doc = "cut documents to N tokens (the trained context; massive, disrupt: at most 512; tasks: "
-                                "longest question)" },
+                                "longest question); generate: of prompt and answer together" },
     [OPTION_NO_BOS] = { "no-bos", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(no_bos),
                         .doc = "no beginning-of-sequence token" },
     [OPTION_THREADS] = { "threads", "N", 't', GROUP_COMPUTE, COUNT(threads, 1, 4096),
@@ -157,9 +165,9 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SEEDS] = { "seeds", "N", 0, GROUP_QUESTION, MATTERS COUNT(seeds, 1, 10000),
                        .doc = "how many random controls (10)" },
     [OPTION_SEED] = { "seed", "N", 's', GROUP_QUESTION, MATTERS COUNT(seed, 0, 1e18),
-                      .doc = "seed of the first control, of a world's text, of a training (42)" },
+                      .doc = "seed of the first control, of a world's text, of a training, of sampling (42)" },
     [OPTION_TOP_K] = { "top-k", "K", 0, GROUP_QUESTION, MATTERS COUNT(top_k, 1, 1 << 20),
-                       .doc = "criterion top-k: dims a head (1)" },
+                       .doc = "criterion top-k: dims a head (1); generate: sample among the K likeliest tokens (all)" },
     [OPTION_BOOTSTRAP] = { "bootstrap", "N", 0, GROUP_QUESTION, MATTERS COUNT(bootstrap, 100, 10000000),
                            .doc = "bootstrap draws (10000)" },
     [OPTION_PART] = { "part", "P", 0, GROUP_QUESTION, MATTERS CHOICE(part, parts),
@@ -208,7 +216,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_ACROSS_DOCUMENTS] = { "across-documents", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(across_documents),
                                   .doc = "tokens see earlier documents of their row" },
     [OPTION_RECOMPUTE] = { "recompute", NULL, 0, GROUP_COMPUTE, FLAG(recompute),
-                           .doc = "compute activations twice instead of keeping them" },
+                           .doc = "compute activations twice instead of keeping them (generate: keep no keys and "
+                                  "values)" },
     [OPTION_SAVE_EVERY] = { "save-every", "N", 0, GROUP_RESULT, COUNT(save_every, 0, 1e12),
                             .doc = "steps between checkpoints; 0 = only the last (500)" },
     [OPTION_VALID_EVERY] = { "valid-every", "N", 0, GROUP_TRAINING, COUNT(valid_every, 0, 1e12),
@@ -221,6 +230,29 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                               "twentieth)" },
     [OPTION_TRACK_DOCUMENTS] = { "track-documents", "N", 0, GROUP_TRAINING, MATTERS COUNT(track_documents, 2, 100000),
                                  .doc = "held-out documents that are measured, half to find, half to test (16)" },
+    [OPTION_PROMPT] = { "prompt", "TEXT", 'p', GROUP_DOCUMENTS, LIST(prompts),
+                        .doc = "what is to be continued; repeatable; '' = from the BOS token alone (standard input)" },
+    [OPTION_PROMPT_FILE] = { "prompt-file", "PATH", 0, GROUP_DOCUMENTS, LIST(prompt_files),
+                             .doc = "the same from a file: one prompt, or of a .jsonl one a line, its \"prompt\"; "
+                                    "repeatable" },
+    [OPTION_MAX_NEW_TOKENS] = { "max-new-tokens", "N", 'n', GROUP_QUESTION, MATTERS COUNT(max_new_tokens, 1, 1 << 28),
+                                .aliases = { "n-predict", "predict" }, .doc = "at most N tokens behind a prompt (100)" },
+    [OPTION_TEMPERATURE] = { "temperature", "X", 0, GROUP_QUESTION, MATTERS NUMBER(temperature, 0, 100),
+                             .aliases = { "temp" }, .doc = "of sampling; 0 = always the likeliest token (0)" },
+    [OPTION_TOP_P] = { "top-p", "X", 0, GROUP_QUESTION, MATTERS NUMBER(top_p, 1e-9, 1),
+                       .doc = "sample among the fewest tokens that hold X of the probability (1)" },
+    [OPTION_STOP] = { "stop", "TEXT", 0, GROUP_QUESTION, LIST(stops),
+                      .doc = "end where the text says TEXT, which is left out; repeatable" },
+    [OPTION_PHASE] = { "phase", "P", 0, GROUP_QUESTION, MATTERS CHOICE(phase, phases),
+                       .doc = "where edits act: all, or prefill, at the prompt's positions alone (all)" },
+    [OPTION_IGNORE_END] = { "ignore-end", NULL, 0, GROUP_QUESTION, MATTERS FLAG(ignore_end),
+                            .aliases = { "ignore-eos" }, .doc = "go on behind an end-of-sequence token" },
+    [OPTION_CONDITIONS] = { "conditions", "LIST", 0, GROUP_QUESTION, MATTERS SET(conditions, conditions),
+                            .doc = "baseline,massive,random: unbroken, with massive values broken, with as many random "
+                                   "ones (baseline)" },
+    [OPTION_EDIT] = { "edit", "OP@SITE", 0, GROUP_QUESTION, LIST(edits),
+                      .doc = "an edit such as zero@q3, scale=0.5@rot_k*:0-7, permute@v:top2; all of them make one more "
+                             "condition; repeatable" },
     [OPTION_DROP_LAYERS] = { "drop-layers", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(drop_layers),
                              .doc = "layers that lose their rotation, such as 0-3,7 (all)" },
     [OPTION_DROP_PAIRS] = { "drop-pairs", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(drop_pairs),

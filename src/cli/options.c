@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/option_table.h"
+#include "generate/generate.h"
 #include "train/train.h"
 
 static const cli_options defaults = {
@@ -34,6 +35,9 @@ static const cli_options defaults = {
     .valid_every = 250,
     .keep = 2,
     .track_documents = 16,
+    .max_new_tokens = 100,
+    .top_p = 1,
+    .phase = QK_PHASE_ALL,
     .schedule = QK_SCHEDULE_COSINE,
     .dtype = QK_DTYPE_F32,
 };

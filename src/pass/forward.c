@@ -67,25 +67,29 @@ static void product(const qk_pass *pass, float *y, const float *x, const float *
 
 /* ---- rotation */
 
-/* Two scalings depend on the length; a model that lost part of its rotation differs from layer to layer. */
-void qk_pass_rotation(qk_pass *pass, int layer, size_t n_tokens)
+/* Two scalings depend on the length: then the table holds what was asked for, else all there will be.  A model that lost
+ * part of its rotation differs from layer to layer. */
+void qk_pass_rotation(qk_pass *pass, int layer, size_t from, size_t n_tokens)
 {
     const qk_config *c = pass->config;
     bool by_length = c->rope_kind == QK_ROPE_DYNAMIC || c->rope_kind == QK_ROPE_LONGROPE;
     size_t half = (size_t)c->head_dim / 2, length = by_length ? n_tokens : pass->layout.longest;
+    size_t first = by_length ? from : 0;
     const float *amounts = c->rope_amounts ? c->rope_amounts + (size_t)layer * half : NULL;
     if (!amounts) layer = 0;
-    if (pass->rope_length >= n_tokens && pass->rope_key == (by_length ? n_tokens : 0) && pass->rope_layer == layer)
+    if (pass->rope_length >= n_tokens && pass->rope_from <= first && pass->rope_layer == layer &&
+        pass->rope_key == (by_length ? n_tokens : 0))
         return;
     double factor;
     qk_rope_frequencies(pass->scratch.inv_freq, &factor, c, n_tokens);
     for (size_t m = 0; m < half && amounts; m++) pass->scratch.inv_freq[m] *= amounts[m];
-    for (size_t t = 0; t < length; t++)
+    for (size_t t = first; t < length; t++)
         for (size_t m = 0; m < half; m++) {
             float angle = (float)t * pass->scratch.inv_freq[m];
             pass->scratch.cos[t * half + m] = cosf(angle) * (float)factor;
             pass->scratch.sin[t * half + m] = sinf(angle) * (float)factor;
         }
+    pass->rope_from = first;
     pass->rope_length = length;
     pass->rope_key = by_length ? n_tokens : 0;
     pass->rope_layer = layer;
@@ -95,7 +99,7 @@ static void rotate_segment(qk_pass *pass, int layer, const qk_segment *s, float 
 {
     const qk_config *c = pass->config;
     size_t d = (size_t)c->head_dim, half = d / 2;
-    qk_pass_rotation(pass, layer, pass->spec->sequences[s->sequence].n_tokens);
+    qk_pass_rotation(pass, layer, s->position0, s->position0 + s->n_rows);
 #pragma omp parallel for num_threads(pass->layout.n_threads) if (s->n_rows * (size_t)n_heads * d > 50000)
     for (size_t i = 0; i < s->n_rows; i++)
         for (int h = 0; h < n_heads; h++)
@@ -142,6 +146,8 @@ static qk_attention attention_block(const qk_pass *pass, int layer, const qk_seg
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
     size_t d = (size_t)c->head_dim, q_stride = (size_t)c->n_heads * d, kv_stride = (size_t)c->n_kv_heads * d;
+    const float *k = s->k_cache ? s->k_cache : b->k + s->row * kv_stride;
+    const float *v = s->v_cache ? s->v_cache : b->v + s->row * kv_stride;
     size_t row = index * QK_ATTENTION_ROWS, kv_head = (size_t)head / (size_t)(c->n_heads / c->n_kv_heads);
     size_t at = (s->row + row) * q_stride + (size_t)head * d;
     return (qk_attention){
@@ -150,9 +156,9 @@ static qk_attention attention_block(const qk_pass *pass, int layer, const qk_seg
         .q_stride = q_stride,
         .z_stride = q_stride,
         .kv_stride = kv_stride,
-        .k = b->k + s->row * kv_stride + kv_head * d,
-        .v = b->v + s->row * kv_stride + kv_head * d,
-        .row0 = row,
+        .k = k + kv_head * d,
+        .v = v + kv_head * d,
+        .row0 = s->position0 + row,
         .n_rows = s->n_rows - row < QK_ATTENTION_ROWS ? s->n_rows - row : QK_ATTENTION_ROWS,
         .head_dim = d,
         .window = layer >= c->first_window_layer ? (size_t)c->sliding_window : 0,
@@ -160,6 +166,18 @@ static qk_attention attention_block(const qk_pass *pass, int layer, const qk_seg
         .scores = scores,
         .scores_stride = pass->layout.longest,
     };
+}
+
+/* What later segments of the streams will look back at: keys as attention sees them, values, edits included. */
+static void fill_caches(const qk_pass *pass, const qk_segment *segments, size_t n_segments)
+{
+    size_t kv = (size_t)pass->config->n_kv_heads * (size_t)pass->config->head_dim;
+    for (size_t i = 0; i < n_segments; i++) {
+        const qk_segment *s = &segments[i];
+        if (!s->k_cache) continue;
+        memcpy(s->k_cache + s->position0 * kv, pass->scratch.k + s->row * kv, s->n_rows * kv * sizeof(float));
+        memcpy(s->v_cache + s->position0 * kv, pass->scratch.v + s->row * kv, s->n_rows * kv * sizeof(float));
+    }
 }
 
 static size_t blocks_of(const qk_segment *s) { return (s->n_rows + QK_ATTENTION_ROWS - 1) / QK_ATTENTION_ROWS; }
@@ -195,12 +213,13 @@ static qk_status show_block(const qk_pass *pass, qk_site site, int layer, const 
 {
     if (!qk_site_wanted(pass, site, layer)) return QK_OK;
     float beyond = site == QK_SITE_SCORES ? -INFINITY : 0;
+    size_t n_keys = s->position0 + s->n_rows;
     for (size_t i = 0; i < a->n_rows; i++)
-        for (size_t j = a->row0 + a->n_rows; j < s->n_rows; j++) a->scores[i * a->scores_stride + j] = beyond;
+        for (size_t j = a->row0 + a->n_rows; j < n_keys; j++) a->scores[i * a->scores_stride + j] = beyond;
     qk_segment part = *s;
     part.position0 = a->row0;
     part.n_rows = a->n_rows;
-    return qk_probes_show(pass, site, layer, head, a->scores, a->scores_stride, s->n_rows, &part, err);
+    return qk_probes_show(pass, site, layer, head, a->scores, a->scores_stride, n_keys, &part, err);
 }
 
 /* The same, block after block in order, for probes that look at scores or pattern. */
@@ -360,6 +379,7 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, cons
                              n_segments, err);
     if (!status) status = qk_site_visit(pass, QK_SITE_V, layer, b->v, kv, segments, n_segments, err);
     if (status) goto out;
+    fill_caches(pass, segments, n_segments);
     if (qk_site_wanted(pass, QK_SITE_SCORES, layer) || qk_site_wanted(pass, QK_SITE_PATTERN, layer))
         status = attend_shown(pass, layer, segments, n_segments, err);
     else

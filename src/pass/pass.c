@@ -197,24 +197,26 @@ static qk_status tick(const qk_pass *pass, qk_error *err)
     return QK_OK;
 }
 
-static qk_status embed(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
+qk_status qk_pass_embed(qk_pass *pass, const qk_segment *segment, const int32_t *tokens, qk_error *err)
 {
     size_t width = (size_t)pass->config->d_model;
-    for (size_t i = 0; i < n_segments; i++) {
-        const int32_t *tokens = pass->spec->sequences[segments[i].sequence].tokens;
-        float *x = pass->residual + segments[i].x_row * width;
-        for (size_t t = 0; t < segments[i].n_rows; t++) {
-            qk_weight_rows(x + t * width, &pass->model->embedding, (size_t)tokens[t], 1);
-            if (pass->spec->max_bytes && t % 256 == 255) qk_weight_release(&pass->model->embedding, pass->model->ckpt);
-        }
-        qk_status status = qk_site_visit(pass, QK_SITE_EMBED, -1, x, width, &segments[i], 1, err);
-        if (status) return status;
+    float *x = pass->residual + segment->x_row * width;
+    for (size_t t = 0; t < segment->n_rows; t++) {
+        qk_weight_rows(x + t * width, &pass->model->embedding, (size_t)tokens[t], 1);
+        if (pass->spec->max_bytes && t % 256 == 255) qk_weight_release(&pass->model->embedding, pass->model->ckpt);
     }
-    return QK_OK;
+    return qk_site_visit(pass, QK_SITE_EMBED, -1, x, width, segment, 1, err);
 }
 
-/* All live streams through one layer, in batches of whole streams. */
-static qk_status run_layer(qk_pass *pass, int layer, qk_segment *segments, size_t n_segments, qk_error *err)
+static qk_status embed(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < n_segments && !status; i++)
+        status = qk_pass_embed(pass, &segments[i], pass->spec->sequences[segments[i].sequence].tokens, err);
+    return status;
+}
+
+qk_status qk_pass_layer(qk_pass *pass, int layer, qk_segment *segments, size_t n_segments, qk_error *err)
 {
     qk_layer_f32 weights;
     qk_layer_load(&weights, pass, layer);
@@ -254,7 +256,7 @@ static qk_status sweep(qk_pass *pass, qk_segment *segments, qk_error *err)
     qk_status status = embed(pass, segments, live_segments(segments, pass, 0), err);
     for (int layer = 0; layer < n_layers && layer <= last && !status; layer++) {
         fork_streams(pass, layer);
-        status = run_layer(pass, layer, segments, live_segments(segments, pass, layer), err);
+        status = qk_pass_layer(pass, layer, segments, live_segments(segments, pass, layer), err);
     }
     if (status || last < n_layers) return status;
     fork_streams(pass, n_layers);
@@ -318,14 +320,14 @@ static qk_status run_group(qk_pass *pass, qk_segment *segments, qk_error *err)
 }
 
 /* An edit that changed nothing anywhere is a mistake of whoever wrote it, and would pass for "no effect". */
-static qk_status check_receipts(const qk_pass *pass, qk_error *err)
+qk_status qk_pass_check_receipts(const qk_edit_table *edits, const qk_pass_spec *spec, qk_receipt *const *receipts,
+                                 qk_error *err)
 {
-    const qk_pass_spec *spec = pass->spec;
-    for (size_t i = 0; i < pass->edits.n && !spec->allow_idle_edits; i++) {
-        const qk_compiled_edit *edit = &pass->edits.items[i];
+    for (size_t i = 0; i < edits->n && !spec->allow_idle_edits; i++) {
+        const qk_compiled_edit *edit = &edits->items[i];
         uint64_t changed = 0, visited = 0;
         for (size_t s = 0; s < spec->n_sequences; s++) {
-            const qk_receipt *receipt = &pass->result->receipts[s * spec->n_conditions + edit->condition][edit->index];
+            const qk_receipt *receipt = &receipts[s * spec->n_conditions + edit->condition][edit->index];
             changed += receipt->changed;
             visited += receipt->visited;
             bool skipped = spec->is_done && spec->is_done(spec->user, s, edit->condition);
@@ -340,7 +342,7 @@ static qk_status check_receipts(const qk_pass *pass, qk_error *err)
     return QK_OK;
 }
 
-static void close_pass(qk_pass *pass)
+void qk_pass_close(qk_pass *pass)
 {
     qk_layout_free(&pass->layout);
     qk_edits_free(&pass->edits);
@@ -353,13 +355,12 @@ static void close_pass(qk_pass *pass)
     free(pass->row_of);
 }
 
-static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
+qk_status qk_pass_open(qk_pass *pass, qk_error *err)
 {
     const qk_config *c = pass->config;
     const qk_pass_spec *spec = pass->spec;
     qk_status status = qk_edits_compile(&pass->edits, c, spec, err);
-    if (!status) status = qk_layout_make(&pass->layout, plan, pass->model, spec, err);
-    if (!status) status = new_result(&pass->result, spec, err);
+    if (!status && !pass->result) status = new_result(&pass->result, spec, err);
     if (!status)
         status = carve(&pass->scratch, &pass->layout, c, spec->score || qk_site_wanted(pass, QK_SITE_LOGITS, -1), err);
     if (!status)
@@ -372,10 +373,12 @@ static qk_status open_pass(qk_pass *pass, qk_plan *plan, qk_error *err)
         status = qk_new_array(&pass->standing, (size_t)(c->n_layers + 1) * spec->n_conditions, sizeof *pass->standing,
                               "forks", err);
     if (!status) status = qk_new_array(&pass->row_of, spec->n_sequences, sizeof *pass->row_of, "rows", err);
+    for (size_t i = 0; i < (size_t)(c->n_layers + 1) * spec->n_conditions && !status; i++)
+        pass->standing[i] = i % spec->n_conditions;
     return status;
 }
 
-static const qk_kernels *kernels_of(const qk_pass_spec *spec)
+const qk_kernels *qk_pass_kernels(const qk_pass_spec *spec)
 {
     if (spec->reference) return qk_kernels_reference();
     return spec->precision == QK_PRECISION_BF16 ? qk_kernels_bf16() : qk_kernels_fast();
@@ -387,11 +390,12 @@ qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass
     qk_pass pass = { .model = model,
                      .config = &model->config,
                      .spec = &spec,
-                     .ops = kernels_of(&spec) };
+                     .ops = qk_pass_kernels(&spec) };
     qk_segment *segments = NULL;
     qk_plan plan;
     qk_status status = check_spec(&spec, &model->config, err);
-    if (!status) status = open_pass(&pass, &plan, err);
+    if (!status) status = qk_layout_make(&pass.layout, &plan, model, &spec, err);
+    if (!status) status = qk_pass_open(&pass, err);
     if (!status)
         status = qk_new_array(&segments, spec.n_sequences * spec.n_conditions, sizeof *segments, "segments", err);
     if (status) goto out;
@@ -400,12 +404,12 @@ qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass
         pass.group = pass.layout.groups[g];
         if (!group_is_done(&pass)) status = run_group(&pass, segments, err);
     }
-    if (!status) status = check_receipts(&pass, err);
+    if (!status) status = qk_pass_check_receipts(&pass.edits, &spec, pass.result->receipts, err);
     if (status) goto out;
     *out = pass.result;
     pass.result = NULL;
 out:
     free(segments);
-    close_pass(&pass);
+    qk_pass_close(&pass);
     return status;
 }

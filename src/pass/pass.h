@@ -71,7 +71,10 @@ typedef struct qk_segment {
     size_t x_row;               /* first row in the residual buffer */
     size_t row;                 /* first row in q, k, v of the batch */
     size_t n_rows;              /* positions [position0, position0 + n_rows) */
-    size_t position0;
+    size_t position0;           /* > 0 only with a cache, which has the rows below */
+    size_t edit_end;            /* edits act at positions below this one; 0 = at all */
+    float *k_cache, *v_cache;   /* [position0 + n_rows][n_kv_heads*head_dim] of this stream in this layer: the layer
+                                 * adds its rows and attends to all of them.  NULL = only the segment's own exist */
 } qk_segment;
 
 /* Weights of one layer in f32: mapped where the file has them so, else converted into the layer buffer. */
@@ -116,7 +119,7 @@ typedef struct qk_pass {
     size_t *standing;           /* [n_layers + 1][n_conditions]: who stands for whom at each stage of the group */
     size_t *row_of;             /* [n_sequences]: first residual row of a sequence in the group */
     qk_group group;
-    size_t rope_length;         /* what cos and sin hold; 0 = nothing yet */
+    size_t rope_from, rope_length; /* positions that cos and sin hold; length 0 = nothing yet */
     uint64_t rope_key;          /* sequence length they were made for where that matters, else 0 */
     int rope_layer;             /* layer they were made for where layers differ, else 0 */
     qk_pass_result *result;
@@ -125,8 +128,9 @@ typedef struct qk_pass {
 
 /* The weight in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
 const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at);
-/* cos and sin of a layer for a sequence of n_tokens into scratch.cos and scratch.sin, unless they are there. */
-void qk_pass_rotation(qk_pass *pass, int layer, size_t n_tokens);
+/* cos and sin of a layer for positions [from, n_tokens) of a sequence of n_tokens into scratch.cos and scratch.sin,
+ * unless they are there. */
+void qk_pass_rotation(qk_pass *pass, int layer, size_t from, size_t n_tokens);
 /* The layer's weights into *out; converts into scratch.layer. */
 void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
 /* Under a budget: the layer's mapped pages leave resident memory. */
@@ -146,7 +150,27 @@ qk_status qk_probes_show(const qk_pass *pass, qk_site site, int layer, int head,
 size_t qk_segments_cut(qk_segment *parts, const qk_segment *segments, size_t n_segments, size_t row, size_t n_rows);
 bool qk_site_wanted(const qk_pass *pass, qk_site site, int layer);
 
+/* ---- pass.c: the doors for who moves streams through the layers itself (src/generate) */
+
+const qk_kernels *qk_pass_kernels(const qk_pass_spec *spec);
+/* Edits and buffers, and a result unless there is one already; model, config, spec, ops and layout are there.  Every
+ * stream stands for itself.  The pass is to be closed even when this fails. */
+qk_status qk_pass_open(qk_pass *pass, qk_error *err);
+void qk_pass_close(qk_pass *pass);
+/* Embeddings of tokens[n_rows] into the segment's rows, and the site behind them. */
+qk_status qk_pass_embed(qk_pass *pass, const qk_segment *segment, const int32_t *tokens, qk_error *err);
+/* All segments through one layer, in batches of whole segments: sets their `row`. */
+qk_status qk_pass_layer(qk_pass *pass, int layer, qk_segment *segments, size_t n_segments, qk_error *err);
+/* An edit that changed nothing in any stream is an error, unless the spec allows it. */
+qk_status qk_pass_check_receipts(const qk_edit_table *edits, const qk_pass_spec *spec, qk_receipt *const *receipts,
+                                 qk_error *err);
+
 /* ---- score.c */
+
+/* Final norm and logits of the last row of each segment, segment i's into row i of scratch.logits; at most
+ * qk_pass_logits_most of them. */
+qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err);
+size_t qk_pass_logits_most(const qk_pass *pass);
 
 /* Final norm, logits in row blocks, log-likelihoods into pass->token_nll. */
 qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err);

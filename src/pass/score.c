@@ -1,4 +1,6 @@
 /* score.c - final norm, logits in row blocks, log-likelihoods; logits are never stored whole. */
+#include <stdlib.h>
+
 #include "pass/pass.h"
 
 static int32_t likeliest(const float *logits, size_t vocab)
@@ -41,6 +43,51 @@ static qk_status score_block(qk_pass *pass, const float *gain, const float *unem
     if (!status && pass->spec->score) score_rows(pass, logits, part);
     return status;
 }
+
+/* ---- the last rows of streams that go on */
+
+size_t qk_pass_logits_most(const qk_pass *pass)
+{
+    return pass->layout.logit_rows < pass->layout.block_rows ? pass->layout.logit_rows : pass->layout.block_rows;
+}
+
+/* Each segment's last row as a part of one block. */
+static qk_segment last_row(const qk_segment *s, size_t row)
+{
+    qk_segment part = *s;
+    part.x_row += s->n_rows - 1;
+    part.position0 += s->n_rows - 1;
+    part.row = row;
+    part.n_rows = 1;
+    return part;
+}
+
+qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
+{
+    float *at = pass->scratch.layer, *normed = pass->scratch.normed, *logits = pass->scratch.logits;
+    size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
+    size_t padded = (n_segments + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+    const float *gain = qk_pass_weight(pass, &pass->model->final_norm, &at);
+    const float *unembedding = qk_pass_weight(pass, &pass->model->unembedding, &at);
+    qk_segment *parts = NULL;
+    qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
+    for (size_t i = 0; i < n_segments && !status; i++) {
+        parts[i] = last_row(&segments[i], i);
+        pass->ops->rms_norm(normed + i * width, pass->residual + parts[i].x_row * width, gain, width,
+                            pass->config->rms_norm_eps);
+    }
+    if (!status) status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, parts, n_segments, err);
+    if (!status) {
+        pass->ops->product(logits, vocab, normed, width, unembedding, NULL, padded, vocab, width,
+                           pass->layout.n_threads);
+        status = qk_site_visit(pass, QK_SITE_LOGITS, -1, logits, vocab, parts, n_segments, err);
+    }
+    if (pass->spec->max_bytes) qk_weight_release(&pass->model->unembedding, pass->model->ckpt);
+    free(parts);
+    return status;
+}
+
+/* ---- scoring */
 
 /* Only rows whose target is scored are needed, unless a probe or an edit looks here. */
 static qk_segment needed_rows(const qk_pass *pass, const qk_segment *s, bool all)

@@ -26,8 +26,11 @@ size_t qk_segments_cut(qk_segment *parts, const qk_segment *segments, size_t n_s
                to = s->row + s->n_rows < row + n_rows ? s->row + s->n_rows : row + n_rows;
         if (from >= to) continue;
         size_t skipped = from - s->row;
-        parts[n++] =
-            (qk_segment){ s->sequence, s->condition, s->x_row + skipped, from, to - from, s->position0 + skipped };
+        parts[n] = *s;
+        parts[n].x_row += skipped;
+        parts[n].row = from;
+        parts[n].n_rows = to - from;
+        parts[n++].position0 += skipped;
     }
     return n;
 }
@@ -68,12 +71,15 @@ static qk_status apply_edits(qk_pass *pass, qk_site site, int layer, float *x, s
 {
     int stage = stage_at(pass, site, layer);
     const qk_edit_table *t = &pass->edits;
+    size_t n_rows = part->n_rows;
+    if (part->edit_end && part->edit_end <= part->position0) return QK_OK;
+    if (part->edit_end && part->edit_end - part->position0 < n_rows) n_rows = part->edit_end - part->position0;
     for (size_t i = t->first[part->condition]; i < t->first[part->condition + 1]; i++) {
         const qk_compiled_edit *edit = &t->items[i];
         qk_receipt receipt = { 0 };
         if (edit->edit->site != site || edit->stage != stage) continue;
         qk_status status =
-            qk_edit_apply(&receipt, edit, pass->config, x, stride, part->n_rows, part->position0, part->sequence, err);
+            qk_edit_apply(&receipt, edit, pass->config, x, stride, n_rows, part->position0, part->sequence, err);
         if (status) return status;
         for (size_t c = part->condition; c < pass->group.condition1; c++) {
             if (!stands_for(pass, stage, part->condition, c)) continue;

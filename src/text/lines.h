@@ -1,4 +1,4 @@
-/* lines.h - text files read strictly: UTF-8 without NUL, one JSON object a line; private to src/text. */
+/* lines.h - text files read strictly: UTF-8 without NUL, one JSON object a line; for src/text and prompts. */
 #ifndef QK_LINES_H
 #define QK_LINES_H
 

@@ -163,7 +163,7 @@ static void rotate_back(qk_gradient *g, int layer, const qk_sequence *sequences,
     size_t d = (size_t)c->head_dim, half = d / 2;
     for (size_t i = 0; i < n_segments && c->rope_kind != QK_ROPE_NONE; i++) {
         const qk_segment *s = &g->segments[i];
-        qk_pass_rotation(&g->pass, layer, sequences[i].n_tokens);
+        qk_pass_rotation(&g->pass, layer, 0, sequences[i].n_tokens);
 #pragma omp parallel for num_threads(g->pass.layout.n_threads) if (s->n_rows * n_heads * d > 50000)
         for (size_t t = 0; t < s->n_rows; t++)
             for (size_t h = 0; h < n_heads; h++)
