@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/conditions.h"
 #include "cli/prompts.h"
 #include "cli/verbs.h"
 #include "study/common.h"
@@ -10,10 +11,11 @@ typedef struct generation {
     cli_command *command;
     cli_models models;
     cli_prompts prompts;
+    cli_conditions conditions;
     qk_generate_spec spec;
     const qk_generated **ended; /* [prompts][conditions] NULL while it goes on; printed in this order */
     size_t n_printed, n_tokens;
-    bool streams;               /* one prompt, one condition: its text appears as it comes */
+    bool streams; /* one prompt, one condition: its text appears as it comes */
 } generation;
 
 /* ---- what comes out */
@@ -27,8 +29,8 @@ static qk_status json_line(const generation *g, size_t prompt, size_t condition,
     qk_row_count(&row, "prompt", prompt);
     qk_row_text(&row, "prompt_sha256", g->prompts.sha256[prompt]);
     qk_row_count(&row, "prompt_tokens", g->prompts.items[prompt].n_tokens);
-    qk_row_text(&row, "condition", g->spec.n_conditions ? g->spec.conditions[condition].name : "baseline");
-    qk_row_text(&row, "phase", cli_choice_name(OPTION_PHASE, g->command->options.phase));
+    qk_row_text(&row, "condition", g->conditions.items[condition].name);
+    qk_row_text(&row, "phase", cli_choice_name(OPTION_PHASE, (int)g->spec.phase));
     for (size_t i = 0; i < item->n_tokens; i++) json_array_append_new(tokens, json_integer(item->tokens[i]));
     qk_row_json(&row, "tokens", tokens);
     qk_row_text(&row, "text", item->text);
@@ -44,13 +46,13 @@ static qk_status json_line(const generation *g, size_t prompt, size_t condition,
 
 static qk_status print_ended(generation *g, size_t index, qk_error *err)
 {
-    size_t n_conditions = g->spec.n_conditions ? g->spec.n_conditions : 1;
+    size_t n_conditions = g->conditions.n;
     size_t prompt = index / n_conditions, condition = index % n_conditions;
     const qk_generated *item = g->ended[index];
     if (g->command->options.json) return json_line(g, prompt, condition, item, err);
     cli_progress_clear(&g->command->progress);
-    printf("== prompt %zu", prompt + 1);
-    if (n_conditions > 1) printf(", %s", g->spec.conditions[condition].name);
+    printf("== prompt %zu", prompt);
+    if (n_conditions > 1) printf(", %s", g->conditions.items[condition].name);
     printf(" (%s)\n%s\n", qk_end_name(item->end), item->text ? item->text : "");
     return QK_OK;
 }
@@ -71,7 +73,7 @@ static qk_status on_token(void *user, size_t prompt, size_t condition, int32_t t
 static qk_status on_end(void *user, size_t prompt, size_t condition, const qk_generated *item, qk_error *err)
 {
     generation *g = user;
-    size_t n_conditions = g->spec.n_conditions ? g->spec.n_conditions : 1, n = g->prompts.n * n_conditions;
+    size_t n_conditions = g->conditions.n, n = g->prompts.n * n_conditions;
     qk_status status = QK_OK;
     if (g->streams) return QK_OK;
     g->ended[prompt * n_conditions + condition] = item;
@@ -82,13 +84,22 @@ static qk_status on_end(void *user, size_t prompt, size_t condition, const qk_ge
 
 /* ---- settings */
 
+/* Jin's ops are means over a whole sequence: the prompt. */
+static qk_phase phase_of(const cli_options *options)
+{
+    bool jin = options->given[OPTION_PRESET] && options->preset == QK_PRESET_JIN;
+    return jin && !options->given[OPTION_PHASE] ? QK_PHASE_PREFILL : (qk_phase)options->phase;
+}
+
 static qk_generate_spec spec_of(generation *g)
 {
     const cli_options *options = &g->command->options;
     return (qk_generate_spec){
         .prompts = g->prompts.items,
         .n_prompts = g->prompts.n,
-        .phase = (qk_phase)options->phase,
+        .conditions = g->conditions.items,
+        .n_conditions = g->conditions.n,
+        .phase = phase_of(options),
         .max_new_tokens = options->max_new_tokens,
         .context = options->given[OPTION_CONTEXT] ? options->context : 0,
         .sampling = { .temperature = options->temperature,
@@ -136,7 +147,7 @@ static qk_status generate(generation *g, qk_error *err)
 {
     cli_command *command = g->command;
     qk_generate_result *result = NULL;
-    size_t n_streams = g->prompts.n * (g->spec.n_conditions ? g->spec.n_conditions : 1);
+    size_t n_streams = g->prompts.n * g->conditions.n;
     qk_status status = qk_new_array(&g->ended, n_streams, sizeof *g->ended, "texts", err);
     if (status) return status;
     g->streams = n_streams == 1 && !command->options.json;
@@ -159,6 +170,7 @@ static qk_status run_generate(cli_command *command, qk_error *err)
     qk_status status = check_options(&command->options, err);
     if (!status) status = cli_load_models(&g.models, command, command->arguments, false, err);
     if (!status) status = cli_load_prompts(&g.prompts, command, g.models.items[0].model, err);
+    if (!status) status = cli_load_conditions(&g.conditions, command, &g.models, err);
     if (!status) {
         g.spec = spec_of(&g);
         warn_context(&g);
@@ -166,14 +178,15 @@ static qk_status run_generate(cli_command *command, qk_error *err)
     }
     free(g.ended);
     cli_prompts_free(&g.prompts);
+    cli_conditions_free(&g.conditions);
     cli_models_free(&g.models);
     return status;
 }
 
 static const cli_option_id generate_options[] = {
-    OPTION_PROMPT, OPTION_PROMPT_FILE, OPTION_MAX_NEW_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_K,   OPTION_TOP_P,
-    OPTION_SEED,   OPTION_STOP,        OPTION_IGNORE_END,     OPTION_PHASE,       OPTION_JSON,    OPTION_RECOMPUTE,
-    OPTIONS_COMPUTE, OPTIONS_TALK,     OPTION_END,
+    OPTION_PROMPT,      OPTION_PROMPT_FILE, OPTION_MAX_NEW_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_K, OPTION_TOP_P,
+    OPTION_SEED,        OPTION_STOP,        OPTION_IGNORE_END,     OPTION_PHASE,       OPTION_JSON,  OPTION_RECOMPUTE,
+    OPTIONS_CONDITIONS, OPTIONS_COMPUTE,    OPTIONS_TALK,          OPTION_END,
 };
 
 const cli_verb verb_generate = {
@@ -184,9 +197,13 @@ const cli_verb verb_generate = {
     .max_arguments = 1,
     .options = generate_options,
     .line = "Continue prompts, unbroken or under edits, and print the new text",
-    .details = "One prompt: its text appears as it comes. Several go together, and are printed in their order; --json "
-               "prints one object a line. Keys and values of every layer are kept, edits included.",
+    .details = "One prompt: its text appears as it comes. Several go together, and are printed in their order; "
+               "--json prints one object a line. Under --conditions and --edit each prompt is continued once a "
+               "condition; masks of massive values are found as in disrupt. With --phase prefill edits act at the "
+               "prompt's positions alone; ops over a whole sequence, and --preset jin, need that.",
     .examples = "  qkscope generate models/tiny --prompt 'Once upon a time' -n 60\n"
-                "  qkscope generate models/tiny -p 'My name is' -p 'I live in' --temperature 0.8 --top-p 0.95 --seed 7\n"
+                "  qkscope generate models/tiny -p 'My name is' -p 'I live in' --temperature 0.8 --top-p 0.95\n"
+                "  qkscope generate models/tiny -p 'The key is 48213. The key is' --conditions baseline,massive -n 8\n"
+                "  qkscope generate models/tiny -p 'Once' --edit 'zero@rot_k{2-3}:0-3' --edit scale=0.5@v1\n"
                 "  echo 'The capital of France is' | qkscope generate org/name --stop . --json",
 };

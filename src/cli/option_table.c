@@ -236,7 +236,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                              .doc = "the same from a file: one prompt, or of a .jsonl one a line, its \"prompt\"; "
                                     "repeatable" },
     [OPTION_MAX_NEW_TOKENS] = { "max-new-tokens", "N", 'n', GROUP_QUESTION, MATTERS COUNT(max_new_tokens, 1, 1 << 28),
-                                .aliases = { "n-predict", "predict" }, .doc = "at most N tokens behind a prompt (100)" },
+                                .aliases = { "n-predict", "predict" },
+                                .doc = "at most N tokens behind a prompt (100)" },
     [OPTION_TEMPERATURE] = { "temperature", "X", 0, GROUP_QUESTION, MATTERS NUMBER(temperature, 0, 100),
                              .aliases = { "temp" }, .doc = "of sampling; 0 = always the likeliest token (0)" },
     [OPTION_TOP_P] = { "top-p", "X", 0, GROUP_QUESTION, MATTERS NUMBER(top_p, 1e-9, 1),

@@ -77,8 +77,8 @@ static qk_status read_standard_input(cli_prompts *p, cli_command *command, const
         if (!qk_bytes_add(&text, block, n)) status = qk_out_of_memory(err, "standard input", text.n + n);
     if (!status && ferror(stdin)) status = qk_fail(err, QK_E_IO, "standard input: cannot be read");
     if (!status)
-        status = add(p, model, text.n ? text.data : "", without_line_end(text.data, text.n), command->options.no_bos,
-                     err);
+        status =
+            add(p, model, text.n ? text.data : "", without_line_end(text.data, text.n), command->options.no_bos, err);
     free(text.data);
     return status;
 }

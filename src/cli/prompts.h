@@ -6,8 +6,8 @@
 #include "generate/generate.h"
 
 typedef struct cli_prompts {
-    qk_prompt *items;     /* [n], as the model reads them */
-    char (*sha256)[65];   /* [n] of the texts */
+    qk_prompt *items;   /* [n], as the model reads them */
+    char (*sha256)[65]; /* [n] of the texts */
     size_t n, capacity;
 } cli_prompts; /* {0} is an empty one */
 

@@ -40,8 +40,7 @@ static qk_status open_generation_config(json_t **out, const qk_model *model, qk_
         status = qk_map_open(&map, path, err);
         if (!status) {
             *out = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &problem);
-            if (!*out)
-                status = qk_fail(err, QK_E_FORMAT, "%s: line %d: %s", path, problem.line, problem.text);
+            if (!*out) status = qk_fail(err, QK_E_FORMAT, "%s: line %d: %s", path, problem.line, problem.text);
             qk_map_close(&map);
         }
     }

@@ -21,7 +21,8 @@ const char *qk_end_name(qk_end end)
 static qk_status check_prompt(const qk_prompt *p, size_t index, size_t context, int n_vocab, qk_error *err)
 {
     if (!p->tokens || p->n_tokens == 0)
-        return qk_fail(err, QK_E_ARGUMENT, "prompt %zu: no tokens: expected text, or a BOS token, to go on from", index);
+        return qk_fail(err, QK_E_ARGUMENT, "prompt %zu: no tokens: expected text, or a BOS token, to go on from",
+                       index);
     if (p->n_tokens > 1 << 28)
         return qk_fail(err, QK_E_ARGUMENT, "prompt %zu: %zu tokens, at most %d", index, p->n_tokens, 1 << 28);
     if (context && p->n_tokens >= context)

@@ -9,14 +9,14 @@
 /* One prompt under one condition on its way. */
 typedef struct qk_stream {
     size_t prompt, condition;
-    int32_t *tokens;    /* [capacity] the prompt's, then new ones; owned */
+    int32_t *tokens; /* [capacity] the prompt's, then new ones; owned */
     size_t n_prompt, n_tokens, capacity;
-    size_t n_done;      /* positions whose keys and values the cache has */
-    float *cache;       /* [n_layers][keys, values][capacity][n_kv_heads*head_dim]; owned; NULL with `recompute` */
+    size_t n_done; /* positions whose keys and values the cache has */
+    float *cache;  /* [n_layers][keys, values][capacity][n_kv_heads*head_dim]; owned; NULL with `recompute` */
     qk_rng rng;
-    qk_bytes text;      /* what is certain so far; cut where a stop string begins; owned */
-    size_t n_given;     /* bytes of it that on_token was told */
-    size_t window, read;/* tokens[window, read) are spelled in `text`, those before give them their context */
+    qk_bytes text;       /* what is certain so far; cut where a stop string begins; owned */
+    size_t n_given;      /* bytes of it that on_token was told */
+    size_t window, read; /* tokens[window, read) are spelled in `text`, those before give them their context */
     qk_end end;
     size_t stop;
 } qk_stream;
@@ -24,9 +24,9 @@ typedef struct qk_stream {
 /* The whole call. */
 typedef struct qk_generation {
     const qk_model *model;
-    qk_generate_spec spec;      /* with what was not given filled in */
-    int32_t *own_end_tokens;    /* owned */
-    qk_sequence *sequences;     /* [n_prompts] as the pass wants them; owned */
+    qk_generate_spec spec;   /* with what was not given filled in */
+    int32_t *own_end_tokens; /* owned */
+    qk_sequence *sequences;  /* [n_prompts] as the pass wants them; owned */
     qk_pass_spec pass_spec;
     qk_pass_result *receipts;   /* of all groups so far; owned */
     qk_generate_result *result; /* owned */
@@ -42,7 +42,10 @@ qk_status qk_group_run(size_t *n, qk_generation *g, size_t first, qk_error *err)
 
 void qk_sample_seed(qk_rng *rng, uint64_t seed, size_t prompt, size_t condition);
 /* Work space of qk_sample: `order` and `weights` of n_vocab. */
-typedef struct qk_sampler { uint32_t *order; double *weights; } qk_sampler;
+typedef struct qk_sampler {
+    uint32_t *order;
+    double *weights;
+} qk_sampler;
 int32_t qk_sample(qk_rng *rng, const float *logits, size_t n_vocab, const qk_sampling *sampling, qk_sampler *space);
 
 /* ---- text.c */

@@ -8,17 +8,17 @@
 #define GROUP_ROWS 16384
 #define GROUP_CACHE_BYTES ((uint64_t)2 << 30)
 
-typedef struct group {
+typedef struct stream_group {
     qk_generation *g;
-    qk_stream *streams;   /* [n] */
+    qk_stream *streams; /* [n] */
     size_t n, n_alive;
     qk_segment *segments; /* [n] of the alive ones, in order */
     size_t *alive;        /* [n] whose segment it is */
     qk_sampler *samplers; /* [n_samplers] work spaces, one a thread */
     int n_samplers;
-    int32_t *drawn;       /* [n] newest tokens */
+    int32_t *drawn; /* [n] newest tokens */
     qk_pass pass;
-} group;
+} stream_group;
 
 /* ---- what fits */
 
@@ -114,7 +114,7 @@ static qk_status open_stream(qk_stream *s, const qk_generation *g, size_t index,
     return status;
 }
 
-static qk_status open_group(group *group, const qk_generation *g, size_t first, qk_error *err)
+static qk_status open_group(stream_group *group, const qk_generation *g, size_t first, qk_error *err)
 {
     size_t n = group->n, vocab = (size_t)g->model->config.n_vocab;
     group->n_samplers = group->pass.layout.n_threads;
@@ -132,7 +132,7 @@ static qk_status open_group(group *group, const qk_generation *g, size_t first, 
     return status ? status : qk_pass_open(&group->pass, err);
 }
 
-static void close_group(group *group)
+static void close_group(stream_group *group)
 {
     group->g->receipts = group->pass.result ? group->pass.result : group->g->receipts;
     group->pass.result = NULL;
@@ -156,7 +156,7 @@ static void close_group(group *group)
 /* ---- one step */
 
 /* What each stream that has not ended still has to compute, as segments one behind the other. */
-static void find_segments(group *group)
+static void find_segments(stream_group *group)
 {
     const qk_generate_spec *spec = &group->g->spec;
     size_t row = 0;
@@ -176,7 +176,7 @@ static void find_segments(group *group)
     }
 }
 
-static void point_to_caches(group *group, int layer)
+static void point_to_caches(stream_group *group, int layer)
 {
     const qk_config *c = &group->g->model->config;
     for (size_t i = 0; i < group->n_alive; i++) {
@@ -189,7 +189,7 @@ static void point_to_caches(group *group, int layer)
 }
 
 /* Segments through the model; the residual stream is left behind the last layer. */
-static qk_status compute(group *group, qk_error *err)
+static qk_status compute(stream_group *group, qk_error *err)
 {
     qk_pass *pass = &group->pass;
     qk_status status = QK_OK;
@@ -205,7 +205,7 @@ static qk_status compute(group *group, qk_error *err)
 }
 
 /* A token for each alive stream into drawn[]. */
-static qk_status draw(group *group, qk_error *err)
+static qk_status draw(stream_group *group, qk_error *err)
 {
     const qk_generation *g = group->g;
     size_t vocab = (size_t)g->model->config.n_vocab, most = qk_pass_logits_most(&group->pass);
@@ -277,7 +277,7 @@ static qk_status take(const qk_generation *g, qk_stream *s, int32_t token, qk_er
 
 qk_status qk_group_run(size_t *n, qk_generation *g, size_t first, qk_error *err)
 {
-    group group = { .g = g };
+    stream_group group = { .g = g };
     group.pass = (qk_pass){ .model = g->model,
                             .config = &g->model->config,
                             .spec = &g->pass_spec,

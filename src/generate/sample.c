@@ -66,9 +66,11 @@ static size_t keep(double *mass, const qk_sampler *space, const float *logits, s
     make_heap(space->order, n_vocab, logits);
     if (most < n_vocab) { /* top_p is a share of what top_k left */
         for (all = 0; n < most; n++) all += space->weights[pop(space->order, n_vocab - n, logits)];
-        for (n = 0; n < most && (n == 0 || sum < share * all); n++) sum += space->weights[space->order[n_vocab - 1 - n]];
+        for (n = 0; n < most && (n == 0 || sum < share * all); n++)
+            sum += space->weights[space->order[n_vocab - 1 - n]];
     } else {
-        while (n < n_vocab && (n == 0 || sum < share * all)) sum += space->weights[pop(space->order, n_vocab - n++, logits)];
+        for (; n < n_vocab && (n == 0 || sum < share * all); n++)
+            sum += space->weights[pop(space->order, n_vocab - n, logits)];
     }
     *mass = sum;
     return n;

@@ -5,8 +5,8 @@
 #include "generate/generate_private.h"
 
 enum {
-    CONTEXT_TOKENS = 6, /* of the prompt: enough for a decoder to know that the text goes on */
-    CHARACTER_TOKENS = 4/* a character has at most so many bytes, and so many tokens that spell nothing whole */
+    CONTEXT_TOKENS = 6,  /* of the prompt: enough for a decoder to know that the text goes on */
+    CHARACTER_TOKENS = 4 /* a character has at most so many bytes, and so many tokens that spell nothing whole */
 };
 
 /* Text of tokens[from, to); ids that the tokenizer does not know (padding of the vocabulary) spell nothing. */
@@ -24,10 +24,7 @@ static qk_status spell(char **text, size_t *n_bytes, const qk_stream *s, size_t 
 }
 
 /* The last character is the mark of bytes that are none (yet). */
-static bool ends_broken(const char *text, size_t n)
-{
-    return n >= 3 && memcmp(text + n - 3, "\xEF\xBF\xBD", 3) == 0;
-}
+static bool ends_broken(const char *text, size_t n) { return n >= 3 && memcmp(text + n - 3, "\xEF\xBF\xBD", 3) == 0; }
 
 /* The first stop string in text[from..]: where, or SIZE_MAX. */
 static size_t find_stop(size_t *which, const qk_bytes *text, size_t from, const qk_generate_spec *spec)

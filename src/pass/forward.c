@@ -67,8 +67,8 @@ static void product(const qk_pass *pass, float *y, const float *x, const float *
 
 /* ---- rotation */
 
-/* Two scalings depend on the length: then the table holds what was asked for, else all there will be.  A model that lost
- * part of its rotation differs from layer to layer. */
+/* Two scalings depend on the length: then the table holds what was asked for, else all there will be.  A model that
+ * lost part of its rotation differs from layer to layer. */
 void qk_pass_rotation(qk_pass *pass, int layer, size_t from, size_t n_tokens)
 {
     const qk_config *c = pass->config;
