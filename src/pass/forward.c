@@ -57,12 +57,10 @@ static void add_rows(const qk_pass *pass, float *y, const float *x, size_t n_row
     for (size_t i = 0; i < n_rows; i++) qk_add_rows(y + i * width, x + i * width, width);
 }
 
-/* Products are computed over whole tiles: rows beyond n_rows are padding of the buffers. */
 static void product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
                     size_t n, size_t k)
 {
-    size_t padded = (n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
-    pass->ops->product(y, n, x, k, w, bias, padded, n, k, pass->layout.n_threads);
+    pass->ops->product(y, n, x, k, w, bias, qk_pass_product_rows(pass, n_rows), n, k, pass->layout.n_threads);
 }
 
 /* ---- rotation */

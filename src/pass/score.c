@@ -31,7 +31,7 @@ static qk_status score_block(qk_pass *pass, const float *gain, const float *unem
 {
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
     float *normed = pass->scratch.normed, *logits = pass->scratch.logits;
-    size_t padded = (part->n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+    size_t padded = qk_pass_product_rows(pass, part->n_rows);
 #pragma omp parallel for num_threads(pass->layout.n_threads) if (part->n_rows * width > 50000)
     for (size_t i = 0; i < part->n_rows; i++)
         pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width,
@@ -66,7 +66,7 @@ qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_seg
 {
     float *at = pass->scratch.layer, *normed = pass->scratch.normed, *logits = pass->scratch.logits;
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
-    size_t padded = (n_segments + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+    size_t padded = qk_pass_product_rows(pass, n_segments);
     const float *gain = qk_pass_weight(pass, &pass->model->final_norm, &at);
     const float *unembedding = qk_pass_weight(pass, &pass->model->unembedding, &at);
     qk_segment *parts = NULL;
