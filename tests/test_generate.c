@@ -558,6 +558,30 @@ static void a_budget_makes_groups_and_changes_nothing(void **state)
     close_edited(&e);
 }
 
+/* Products in tiles for many streams, row by row for few: one stream alone, and as one of 30. */
+static void many_streams_say_what_one_says(void **state)
+{
+    (void)state;
+    edited e;
+    qk_prompt prompts[30];
+    open_edited(&e, "mha");
+    for (size_t i = 0; i < 30; i++) prompts[i] = e.prompts[0];
+    qk_generate_spec spec = spec_of(&e, NULL);
+    spec.n_probes = 0;
+    spec.n_conditions = 0;
+    spec.n_prompts = 1;
+    qk_generate_result *one = generate(e.model, &spec);
+    spec.prompts = prompts;
+    spec.n_prompts = 30;
+    qk_generate_result *many = generate(e.model, &spec);
+    for (size_t i = 0; i < 30; i++) assert_true(same_tokens(&many->items[i], &one->items[0]));
+    spec.precision = QK_PRECISION_BF16;
+    spec.n_prompts = 2;
+    qk_generate_result_free(generate(e.model, &spec));
+    qk_generate_result_free(one), qk_generate_result_free(many);
+    close_edited(&e);
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
     (void)state;
@@ -769,6 +793,7 @@ int main(void)
         cmocka_unit_test(draws_have_their_probabilities),
         cmocka_unit_test(streams_end_where_they_should),
         cmocka_unit_test(a_budget_makes_groups_and_changes_nothing),
+        cmocka_unit_test(many_streams_say_what_one_says),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(pieces_make_the_text_and_stops_cut_it),
         cmocka_unit_test(characters_come_whole),

@@ -25,6 +25,26 @@ static void products_agree(void **state)
         }
 }
 
+/* Few rows: the plain product, and a row's bits whatever stands beside it and whoever computes it. */
+static void few_rows_agree(void **state)
+{
+    (void)state;
+    const size_t shapes[][3] = { { 1, 1, 1 }, { 2, 5, 7 }, { 4, 64, 64 }, { 5, 3, 9 }, { 9, 1030, 129 }, { 24, 515, 300 } };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int bias = 0; bias < 2; bias++) {
+            size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], gap = 3;
+            float *x = random_floats(m * (k + gap), 1, 1), *w = random_floats(n * k, 2, 1), *b = bias ? random_floats(n, 3, 1) : NULL;
+            float *y1 = nan_floats(m * n), *y2 = nan_floats(m * n), *y3 = nan_floats(m * n);
+            qk_kernels_reference()->product_few(y1, n, x, k + gap, w, b, m, n, k, 1);
+            qk_kernels_fast()->product_few(y2, n, x, k + gap, w, b, m, n, k, 3);
+            for (size_t i = 0; i < m; i++)
+                qk_kernels_fast()->product_few(y3 + i * n, n, x + i * (k + gap), k + gap, w, b, 1, n, k, 1);
+            assert_close(y2, y1, m * n, 2e-6, "product of few rows");
+            assert_memory_equal(y2, y3, m * n * sizeof(float));
+            free(x), free(w), free(b), free(y1), free(y2), free(y3);
+        }
+}
+
 static void rows_agree(void **state)
 {
     (void)state;
@@ -201,7 +221,7 @@ static void non_finite_values_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
+        cmocka_unit_test(products_agree), cmocka_unit_test(few_rows_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
         cmocka_unit_test(attention_agrees), cmocka_unit_test(rotation_is_orthogonal),
         cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(quantised_blocks_unfold),
         cmocka_unit_test(non_finite_values_are_seen),

@@ -29,8 +29,8 @@ typedef struct qk_prompt {
 } qk_prompt;
 
 /* Temperature divides the logits, then the top_k likeliest tokens stay, then the fewest of these that hold top_p of
- * what is left; ties go to the lower id.  One draw a token, from a stream of its own for each (seed, prompt,
- * condition): the same on every machine, whatever the threads, the batches and the other prompts. */
+ * what is left; ties go to the lower id.  One draw a token, from a stream of random numbers of its own for each
+ * (seed, prompt, condition): the same on every machine, whatever the threads, the budget and the other prompts. */
 typedef struct qk_sampling {
     double temperature; /* 0 = the likeliest token, nothing else is read; at most 100 */
     size_t top_k;       /* 0 = all */

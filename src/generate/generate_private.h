@@ -30,6 +30,8 @@ typedef struct qk_generation {
     qk_pass_spec pass_spec;
     qk_pass_result *receipts;   /* of all groups so far; owned */
     qk_generate_result *result; /* owned */
+    bool few_streams;           /* so few that products in tiles would be mostly padding; of the call, not of a group,
+                                 * so that a budget changes no bit */
     double done, total;         /* row-layers, for progress */
 } qk_generation;
 

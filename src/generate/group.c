@@ -295,6 +295,7 @@ qk_status qk_group_run(size_t *n, qk_generation *g, size_t first, qk_error *err)
     while (!status) {
         find_segments(&group);
         if (group.n_alive == 0) break;
+        group.pass.few_rows = g->few_streams && group.streams[group.alive[0]].n_done > 0; /* decoding: a row each */
         status = compute(&group, err);
         if (!status) status = draw(&group, err);
         for (size_t i = 0; i < group.n_alive && !status; i++) {

@@ -118,11 +118,13 @@ static void mix(const qk_attention *a)
                      (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows);
 }
 
-static const qk_kernels table = { "fast", product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll };
+static const qk_kernels table = { "fast",  product, rms_norm, rotate, attend,
+                                  softmax, mix,     silu_mul, nll,    qk_product_few };
 
 const qk_kernels *qk_kernels_fast(void) { return &table; }
 
-static const qk_kernels table_bf16 = { "bf16", product_bf16, rms_norm, rotate, attend, softmax, mix, silu_mul, nll };
+static const qk_kernels table_bf16 = { "bf16",  product_bf16, rms_norm, rotate, attend,
+                                       softmax, mix,          silu_mul, nll,    NULL };
 
 const qk_kernels *qk_kernels_bf16(void) { return &table_bf16; }
 

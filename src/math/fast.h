@@ -1,4 +1,4 @@
-/* fast.h - what fast.c and backward_fast.c share: clones, lanes, the exponential.  Nobody else includes it. */
+/* fast.h - what fast.c, few.c and backward_fast.c share: clones, lanes, the exponential.  Nobody else includes it. */
 #ifndef QK_MATH_FAST_H
 #define QK_MATH_FAST_H
 
@@ -16,6 +16,10 @@
 #endif
 
 #define LANES 8
+
+/* few.c: a product of few rows without padding (kernels.h). */
+void qk_product_few(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
+                    size_t m, size_t n, size_t k, int n_threads);
 
 /* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p a polynomial that is within 5e-9 of e^r on |r| <= ln(2)/2,
  * summed in pairs (a shorter chain than Horner's); 0 below -87 and infinity above 88, near the ends of the normal

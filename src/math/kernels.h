@@ -45,6 +45,10 @@ typedef struct qk_kernels {
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t n);
     /* -log softmax(logits)[target], nats. */
     double (*nll)(const float *logits, size_t n, size_t target);
+    /* The product for few rows, which need no padding: what a row comes to does not depend on the others.  NULL: there is
+     * none, `product` does it with padding. */
+    void (*product_few)(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
+                        size_t m, size_t n, size_t k, int n_threads);
 } qk_kernels;
 
 const qk_kernels *qk_kernels_reference(void);

@@ -57,10 +57,14 @@ static void add_rows(const qk_pass *pass, float *y, const float *x, size_t n_row
     for (size_t i = 0; i < n_rows; i++) qk_add_rows(y + i * width, x + i * width, width);
 }
 
-static void product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
-                    size_t n, size_t k)
+void qk_pass_product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
+                     size_t n, size_t k)
 {
-    pass->ops->product(y, n, x, k, w, bias, qk_pass_product_rows(pass, n_rows), n, k, pass->layout.n_threads);
+    size_t padded = (n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
+    if (pass->few_rows && pass->ops->product_few)
+        pass->ops->product_few(y, n, x, k, w, bias, n_rows, n, k, pass->layout.n_threads);
+    else
+        pass->ops->product(y, n, x, k, w, bias, padded, n, k, pass->layout.n_threads);
 }
 
 /* ---- rotation */
@@ -295,9 +299,9 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, 
     norm_parts(pass, normed, w->attn_norm, parts, n_parts);
     qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
-    product(pass, b->q + row * q, normed, w->q, w->q_bias, n_rows, q, width);
-    product(pass, b->k + row * kv, normed, w->k, w->k_bias, n_rows, kv, width);
-    product(pass, b->v + row * kv, normed, w->v, w->v_bias, n_rows, kv, width);
+    qk_pass_product(pass, b->q + row * q, normed, w->q, w->q_bias, n_rows, q, width);
+    qk_pass_product(pass, b->k + row * kv, normed, w->k, w->k_bias, n_rows, kv, width);
+    qk_pass_product(pass, b->v + row * kv, normed, w->v, w->v_bias, n_rows, kv, width);
     return QK_OK;
 }
 
@@ -323,7 +327,7 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
     size_t width = (size_t)c->d_model, q = (size_t)c->n_heads * (size_t)c->head_dim, ffn = (size_t)c->d_ffn;
-    product(pass, b->delta, b->z + row * q, w->o, w->o_bias, n_rows, width, q);
+    qk_pass_product(pass, b->delta, b->z + row * q, w->o, w->o_bias, n_rows, width, q);
     qk_status status = qk_site_visit(pass, QK_SITE_ATTN_OUT, layer, b->delta, width, parts, n_parts, err);
     if (!status) status = add_delta(pass, QK_SITE_RESID_MID, layer, parts, n_parts, err);
     if (status) return status;
@@ -332,11 +336,11 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
     norm_parts(pass, normed, w->ffn_norm, parts, n_parts);
     status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
-    product(pass, block_at(b, b->gate, row, ffn), normed, w->gate, w->gate_bias, n_rows, ffn, width);
-    product(pass, block_at(b, b->up, row, ffn), normed, w->up, w->up_bias, n_rows, ffn, width);
+    qk_pass_product(pass, block_at(b, b->gate, row, ffn), normed, w->gate, w->gate_bias, n_rows, ffn, width);
+    qk_pass_product(pass, block_at(b, b->up, row, ffn), normed, w->up, w->up_bias, n_rows, ffn, width);
     status = silu_block(pass, layer, parts, n_parts, row, n_rows, err);
     if (status) return status;
-    product(pass, b->delta, block_at(b, b->post, row, ffn), w->down, w->down_bias, n_rows, width, ffn);
+    qk_pass_product(pass, b->delta, block_at(b, b->post, row, ffn), w->down, w->down_bias, n_rows, width, ffn);
     status = qk_site_visit(pass, QK_SITE_MLP_OUT, layer, b->delta, width, parts, n_parts, err);
     return status ? status : add_delta(pass, QK_SITE_RESID_POST, layer, parts, n_parts, err);
 }

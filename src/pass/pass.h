@@ -124,14 +124,13 @@ typedef struct qk_pass {
     int rope_layer;             /* layer they were made for where layers differ, else 0 */
     qk_pass_result *result;
     double done, total;         /* row-layers, for progress */
+    bool few_rows;              /* products without padding, where the kernels have one (decoding) */
 } qk_pass;
 
-/* Rows that a product of n_rows is computed over: whole tiles, padding of the buffers included, so that a row's bits do
- * not depend on its neighbours; the reference's never do. */
-static inline size_t qk_pass_product_rows(const qk_pass *pass, size_t n_rows)
-{
-    return pass->spec->reference ? n_rows : (n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
-}
+/* y[n_rows][n] = x[n_rows][k] w[n][k]^T + bias.  Over whole tiles, the rows beyond being padding of the buffers, unless
+ * the pass has few rows: a row's bits depend on neither its neighbours nor their number. */
+void qk_pass_product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
+                     size_t n, size_t k);
 /* The weight in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
 const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at);
 /* cos and sin of a layer for positions [from, n_tokens) of a sequence of n_tokens into scratch.cos and scratch.sin,

@@ -31,14 +31,13 @@ static qk_status score_block(qk_pass *pass, const float *gain, const float *unem
 {
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
     float *normed = pass->scratch.normed, *logits = pass->scratch.logits;
-    size_t padded = qk_pass_product_rows(pass, part->n_rows);
 #pragma omp parallel for num_threads(pass->layout.n_threads) if (part->n_rows * width > 50000)
     for (size_t i = 0; i < part->n_rows; i++)
         pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width,
                             pass->config->rms_norm_eps);
     qk_status status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, part, 1, err);
     if (status || !wants_logits) return status;
-    pass->ops->product(logits, vocab, normed, width, unembedding, NULL, padded, vocab, width, pass->layout.n_threads);
+    qk_pass_product(pass, logits, normed, unembedding, NULL, part->n_rows, vocab, width);
     status = qk_site_visit(pass, QK_SITE_LOGITS, -1, logits, vocab, part, 1, err);
     if (!status && pass->spec->score) score_rows(pass, logits, part);
     return status;
@@ -66,7 +65,6 @@ qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_seg
 {
     float *at = pass->scratch.layer, *normed = pass->scratch.normed, *logits = pass->scratch.logits;
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
-    size_t padded = qk_pass_product_rows(pass, n_segments);
     const float *gain = qk_pass_weight(pass, &pass->model->final_norm, &at);
     const float *unembedding = qk_pass_weight(pass, &pass->model->unembedding, &at);
     qk_segment *parts = NULL;
@@ -78,8 +76,7 @@ qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_seg
     }
     if (!status) status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, parts, n_segments, err);
     if (!status) {
-        pass->ops->product(logits, vocab, normed, width, unembedding, NULL, padded, vocab, width,
-                           pass->layout.n_threads);
+        qk_pass_product(pass, logits, normed, unembedding, NULL, n_segments, vocab, width);
         status = qk_site_visit(pass, QK_SITE_LOGITS, -1, logits, vocab, parts, n_segments, err);
     }
     if (pass->spec->max_bytes) qk_weight_release(&pass->model->unembedding, pass->model->ckpt);
