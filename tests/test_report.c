@@ -1,5 +1,5 @@
 /* test_report.c - tables, figures and page out of three small runs (tests/data/report: two made by
- * tools/report_fixture.py, tasks by 36 questions to the golden demo model and stories260K). */
+ * tools/report_fixture.py, tasks by 36 questions to two small models, as they are and broken, by rows of the program itself). */
 #include "report_files.h"
 
 /* ---- what a good run gives */
@@ -11,7 +11,7 @@ static void the_figures_have_their_marks(void **state)
     save_fixture("demo/disrupt", "disrupt");
     save_fixture("demo/tasks", "tasks");
     assert_ok(qk_report_build(in_scratch("demo", ""), &plain, err));
-    assert_int_equal(check_svgs("demo"), 6 + 3 + 1);
+    assert_int_equal(check_svgs("demo"), 6 + 3 + 2);
     /* 2 models, 3 tensors, 6 layers, 8 documents, 9 lambdas, 5 seeds */
     expect_marks("demo/massive", "massive-totals", "<circle", 2 * 3 * 8);
     expect_marks("demo/massive", "massive-layers", "<circle", 2 * 3 * 6);
@@ -24,11 +24,15 @@ static void the_figures_have_their_marks(void **state)
     expect_marks("demo/disrupt", "perplexity", "<circle", 2 * (5 + 2));
     expect_marks("demo/disrupt", "delta-nll", "<circle", 2 * (5 + 2));
     expect_marks("demo/disrupt", "delta-nll-documents", "<circle", 2 * (2 * 8 + 2));
-    expect_marks("demo/tasks", "accuracy", "<circle", 2 * 3);
+    /* 2 models, 3 categories of 2 kinds; baseline, massive and random are dots, mean is a square; a legend of each */
+    expect_marks("demo/tasks", "accuracy", "<circle", 2 * 3 * 3 + 3);
+    expect_marks("demo/tasks", "accuracy", "massive zeroed, fact: ", 2);
+    expect_marks("demo/tasks", "kinds", "<circle", 2 * 2 * 3 + 3);
+    expect_marks("demo/tasks", "kinds", "massive at their mean, contextual questions: ", 2);
     expect_marks("demo/tasks", "accuracy", "always the most frequent answer: ", 3);
-    expect_marks("demo/tasks", "accuracy", "guessing among the choices: 25 %", 1);
+    expect_marks("demo/tasks", "accuracy", "guessing among the choices: 50 %", 1);
     char *page = read_text(in_scratch("demo", "report.html"));
-    assert_int_equal(count(page, "<svg "), 6 + 3 + 1);
+    assert_int_equal(count(page, "<svg "), 6 + 3 + 2);
     assert_int_equal(count(page, "<script type=\"application/json\""), 3);
     assert_int_equal(count(page, "http"), count(page, "http://www.w3.org/2000/svg") + count(page, "http-equiv"));
     assert_non_null(strstr(page, "href=\"massive/figures/norm-map-0.svg\""));
@@ -47,8 +51,9 @@ static void the_tables_are_whole(void **state)
     assert_int_equal(check_csv(in_scratch("demo/massive", "pair-norms.csv")), 1 + 2 * 2 * 6 * 16);
     assert_int_equal(check_csv(in_scratch("demo/disrupt", "scores.csv")), 1 + 2 * 7 * 8);
     assert_int_equal(check_csv(in_scratch("demo/disrupt", "delta-nll-documents.csv")), 1 + 2 * 8);
-    assert_int_equal(check_csv(in_scratch("demo/tasks", "accuracy.csv")), 1 + 2 * 3);
-    assert_int_equal(check_csv(in_scratch("demo/tasks", "tests.csv")), 1 + 2);
+    assert_int_equal(check_csv(in_scratch("demo/tasks", "accuracy.csv")), 1 + 2 * 3 * 4);
+    assert_int_equal(check_csv(in_scratch("demo/tasks", "kinds.csv")), 1 + 2 * 2 * (4 + 2));
+    assert_int_equal(check_csv(in_scratch("demo/tasks", "tests.csv")), 1 + 2 * (2 * 3 + 2) + 2 * 2);
     char *text = read_text(in_scratch("demo/massive", "change.csv"));
     assert_non_null(strstr(text, "difference_ci95_low,difference_ci95_high,percent,layers_more\n"));
     free(text);

@@ -38,6 +38,8 @@ static void what_is_missing_is_named(void **state)
         { "tasks", "categories.4.ci95", "categories[4].ci95: expected [low, high] or null, found nothing" },
         { "tasks", "kinds.1.macro", "kinds[1].macro: expected a number or null, found nothing" },
         { "tasks", "tests.0.models", "tests[0].models: expected the indices of two models, found nothing" },
+        { "tasks", "tests.0.conditions", "tests[0].conditions: expected two texts, found nothing" },
+        { "tasks", "conditions.3.name", "conditions[3].name: expected text, found nothing" },
         { "tasks", "settings.source", "settings.source: expected text, found nothing" },
         { "drope", "arms", "arms: expected 1 to 8, found 0" },
         { "drope", "arms.0.kind", "arms[0].kind: expected text, found nothing" },
@@ -86,6 +88,7 @@ static void what_is_wrong_is_named(void **state)
           "track[5].tensors[0].layer: expected a layer of the model, found 6" },
         { "disrupt", "summary.0.ci95", json_real(1), QK_E_FORMAT, "summary[0].ci95" },
         { "tasks", "tests.0.models", json_pack("[i,i]", 0, 2), QK_E_FORMAT, "tests[0].models" },
+        { "tasks", "tests.1.conditions", json_pack("[s,i]", "baseline", 1), QK_E_FORMAT, "tests[1].conditions" },
         { "tasks", "tests.1.models", json_pack("[i]", 0), QK_E_FORMAT, "tests[1].models" },
         { "disrupt", "scores.0.model", json_string("0"), QK_E_FORMAT, "scores[0].model" },
     };

@@ -362,6 +362,14 @@ static void mcnemar_matches_exact_fractions(void **state)
     assert_near(ratings.estimate, -0.04, 1e-15);
     assert_near(ratings.ci_low, -0.059, 5e-4);
     assert_near(ratings.ci_high, -0.021, 5e-4);
+    double x[20] = { 0 }, y[20] = { 0 }; /* the interval of the paired difference is the same one, verdict by verdict */
+    for (size_t i = 0; i < 20; i++) x[i] = i < 7 || i > 17, y[i] = i >= 5 && i < 9;
+    qk_test counted = qk_test_mcnemar(20, 7, 2);
+    qk_interval paired = qk_paired_share(x, y, 20);
+    assert_near(paired.estimate, counted.estimate, 1e-15);
+    assert_near(paired.low, counted.ci_low, 1e-14);
+    assert_near(paired.high, counted.ci_high, 1e-14);
+    assert_non_null(qk_paired_share(x, y, 0).refused);
     qk_test same = qk_test_mcnemar(10, 0, 0);
     assert_non_null(same.refused);
     assert_true(isnan(same.log10_p) && same.estimate == 0 && same.ci_low < 0 && same.ci_high > 0);

@@ -28,7 +28,8 @@ static qk_status keep_logits(void *user, const qk_view *view, qk_error *err)
     return QK_OK;
 }
 
-static logits logits_of(const qk_model *model, const int32_t *tokens, size_t n)
+/* Under `condition`; NULL: as the model is. */
+static logits logits_under(const qk_model *model, const int32_t *tokens, size_t n, const qk_condition *condition)
 {
     logits l = { .vocab = (size_t)model->config.n_vocab };
     qk_pass_result *result = NULL;
@@ -36,10 +37,16 @@ static logits logits_of(const qk_model *model, const int32_t *tokens, size_t n)
     assert_non_null(l.x);
     qk_sequence sequence = { tokens, n, 1 };
     qk_probe probe = { .sites = QK_AT(QK_SITE_LOGITS), .see = keep_logits, .user = &l };
-    qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .probes = &probe, .n_probes = 1, .n_threads = 1 };
+    qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .probes = &probe, .n_probes = 1, .n_threads = 1,
+                          .conditions = condition, .n_conditions = condition ? 1 : 0 };
     assert_ok(qk_pass_run(&result, model, &spec, err));
     qk_pass_result_free(result);
     return l;
+}
+
+static logits logits_of(const qk_model *model, const int32_t *tokens, size_t n)
+{
+    return logits_under(model, tokens, n, NULL);
 }
 
 static int32_t argmax(const float *x, size_t n)
@@ -60,7 +67,8 @@ static double nll_of(const float *x, size_t n, int32_t target)
 
 typedef struct verdict { bool right, first_right; size_t n_tokens, n_answer; double nll; } verdict;
 
-static verdict judge(const qk_model *model, const char *prompt, const char *answer)
+static verdict judge_under(const qk_model *model, const char *prompt, const char *answer,
+                           const qk_condition *condition)
 {
     char text[2 * MAX_TEXT];
     int32_t *before = NULL, *whole = NULL;
@@ -69,7 +77,7 @@ static verdict judge(const qk_model *model, const char *prompt, const char *answ
     assert_ok(qk_tokenize(&before, &n_before, model, prompt, strlen(prompt), true, err));
     assert_ok(qk_tokenize(&whole, &n_whole, model, text, strlen(text), true, err));
     while (common < n_before && common < n_whole && before[common] == whole[common]) common++;
-    logits l = logits_of(model, whole, n_whole);
+    logits l = logits_under(model, whole, n_whole, condition);
     verdict v = { .right = true, .n_tokens = n_whole, .n_answer = n_whole - common };
     for (size_t t = common; t < n_whole; t++) {
         const float *row = l.x + (t - 1) * l.vocab;
@@ -80,6 +88,11 @@ static verdict judge(const qk_model *model, const char *prompt, const char *answ
     }
     free(l.x), free(before), free(whole);
     return v;
+}
+
+static verdict judge(const qk_model *model, const char *prompt, const char *answer)
+{
+    return judge_under(model, prompt, answer, NULL);
 }
 
 /* What the model says after `prompt`, greedily, token by token, the prompt included. */
@@ -193,7 +206,7 @@ static json_t *ask(const qk_named_model *models, size_t n_models, const qk_quiz 
 {
     json_t *results;
     qk_tasks_settings settings = { .cut_left = false };
-    assert_ok(qk_study_tasks(&results, models, n_models, quiz, &settings, &plain, run, err));
+    assert_ok(qk_study_tasks(&results, models, n_models, quiz, NULL, &settings, &plain, run, err));
     return results;
 }
 
@@ -214,11 +227,11 @@ static void right_is_what_the_logits_say(void **state)
     for (size_t i = 0; i < list.n; i++) {
         const json_t *row = json_array_get(samples, i);
         verdict v = judge(demo.model, list.items[i].prompt, list.items[i].answer);
-        assert_int_equal(json_is_true(json_object_get(row, "right")), v.right);
+        assert_string_equal(json_string_value(json_object_get(row, "verdict")), v.right ? "right" : "wrong");
         assert_near(number(row, "nll"), v.nll, 1e-5 * v.nll + 1e-6);
         assert_int_equal(number(row, "answer_tokens"), v.n_answer);
         assert_int_equal(number(row, "tokens"), v.n_tokens);
-        const char *predicted = json_string_value(json_object_get(row, "predicted"));
+        const char *predicted = json_string_value(json_object_get(row, "response"));
         if (v.right) {
             assert_int_equal(predicted[0], ' ');
             assert_string_equal(predicted + 1, list.items[i].answer);
@@ -320,11 +333,11 @@ static void long_prompts_are_refused_or_cut(void **state)
     qk_tasks_settings settings = { .cut_left = false };
     json_t *results;
     compute.max_tokens = 21;
-    assert_refused(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, NULL, err), QK_E_ARGUMENT,
+    assert_refused(qk_study_tasks(&results, &mha, 1, &quiz, NULL, &settings, &compute, NULL, err), QK_E_ARGUMENT,
                    "mha: question long.jsonl#2: 40 tokens with its answer, the context has 21");
     settings.cut_left = true;
     qk_run *run = open_run("cut", false);
-    assert_ok(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, run, err));
+    assert_ok(qk_study_tasks(&results, &mha, 1, &quiz, NULL, &settings, &compute, run, err));
     json_t *samples = samples_of(run);
     assert_int_equal(number(json_array_get(samples, 0), "cut"), 0);
     assert_int_equal(number(json_array_get(samples, 1), "cut"), 19);
@@ -337,11 +350,11 @@ static void long_prompts_are_refused_or_cut(void **state)
     assert_non_null(strstr(json_string_value(json_array_get(warnings, 0)), "1 of 2 prompts lost their start"));
     json_decref(results);
     compute.max_tokens = 4;
-    assert_refused(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, NULL, err), QK_E_ARGUMENT,
+    assert_refused(qk_study_tasks(&results, &mha, 1, &quiz, NULL, &settings, &compute, NULL, err), QK_E_ARGUMENT,
                    "question long.jsonl#1: the answer alone has 4 tokens");
     compute.no_bos = true;
     compute.max_tokens = 5;
-    assert_ok(qk_study_tasks(&results, &mha, 1, &quiz, &settings, &compute, NULL, err));
+    assert_ok(qk_study_tasks(&results, &mha, 1, &quiz, NULL, &settings, &compute, NULL, err));
     json_decref(results), json_decref(samples);
     qk_run_close(run);
     qk_quiz_free(&quiz);
@@ -367,7 +380,7 @@ static void a_resumed_study_ends_in_the_same_bytes(void **state)
     json_t *wanted = ask(&demo, 1, &quiz, whole), *wanted_samples = samples_of(whole), *results;
     qk_compute stopping = plain;
     stopping.progress = (qk_progress) { stop_at_once, NULL };
-    assert_refused(qk_study_tasks(&results, &demo, 1, &quiz, &(qk_tasks_settings) { 0 }, &stopping, broken, err),
+    assert_refused(qk_study_tasks(&results, &demo, 1, &quiz, NULL, &(qk_tasks_settings) { 0 }, &stopping, broken, err),
                    QK_E_INTERRUPTED, "");
     json_decref(ask(&demo, 1, &part, broken)); /* killed after three questions */
     assert_int_equal(qk_run_count(broken), 3);
@@ -381,9 +394,10 @@ static void a_resumed_study_ends_in_the_same_bytes(void **state)
     json_decref(results), json_decref(samples);
 
     /* What is journaled is believed, what does not fit is asked again. */
-    json_t *unit = qk_run_get(broken, 0, "baseline", 0), *odd = json_pack("{s:f,s:[i]}", "nll", 1.0, "top", 100000);
-    double nll = number(unit, "nll");
-    json_object_set_new(unit, "nll", json_real(nll + 100));
+    json_t *unit = qk_run_get(broken, 0, "baseline", 0), *odd = json_pack("{s:[f],s:[i],s:[]}", "nll", 1.0, "top",
+                                                                              100000, "receipts");
+    double nll = json_number_value(json_array_get(json_object_get(unit, "nll"), 0));
+    json_object_set_new(unit, "nll", json_pack("[f]", nll + 100));
     assert_ok(qk_run_put(broken, 0, "baseline", 0, unit, err));
     assert_ok(qk_run_put(broken, 0, "baseline", 1, odd, err));
     results = ask(&demo, 1, &quiz, broken);
@@ -394,6 +408,181 @@ static void a_resumed_study_ends_in_the_same_bytes(void **state)
     json_decref(wanted), json_decref(wanted_samples);
     qk_run_close(whole), qk_run_close(broken);
     qk_quiz_free(&quiz), qk_quiz_free(&part);
+    qk_model_close(demo.model);
+}
+
+/* ---- conditions */
+
+static qk_tasks_settings broken_settings(void)
+{
+    qk_tasks_settings settings = { .broken = true };
+    settings.edits = (qk_disrupt_settings) { .lambda = 1.7, .both_ops = true, .n_controls = 2, .seed = 42 };
+    settings.edits.tensor[QK_TENSOR_Q] = settings.edits.tensor[QK_TENSOR_K] = true;
+    return settings;
+}
+
+/* The edits of `massive`, made again from masks[] of the results. */
+static size_t edits_of(qk_edit *edits, uint8_t (*masks)[128], const json_t *results)
+{
+    const json_t *rows = json_object_get(results, "masks");
+    size_t n = json_array_size(rows);
+    assert_true(n > 0 && n <= 8);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *row = json_array_get(rows, i), *dims = json_object_get(row, "dims");
+        bool query = json_string_value(json_object_get(row, "tensor"))[0] == 'q';
+        memset(masks[i], 0, 128);
+        for (size_t d = 0; d < json_array_size(dims); d++) masks[i][json_integer_value(json_array_get(dims, d))] = 1;
+        edits[i] = (qk_edit) { .site = query ? QK_SITE_Q : QK_SITE_K, .layer = (int)number(row, "layer"),
+                               .op = QK_OP_ZERO, .mask = masks[i] };
+    }
+    return n;
+}
+
+static const json_t *sample_of(const json_t *samples, const char *condition, size_t index)
+{
+    size_t seen = 0;
+    for (size_t i = 0; i < json_array_size(samples); i++) {
+        const json_t *row = json_array_get(samples, i);
+        if (strcmp(json_string_value(json_object_get(row, "condition")), condition) == 0 && seen++ == index) return row;
+    }
+    fail_msg("no sample of %s", condition);
+    return NULL;
+}
+
+static void broken_answers_are_those_of_the_edited_model(void **state)
+{
+    (void)state;
+    qk_named_model demo = open_demo();
+    qk_documents calibration = open_documents();
+    question_list list = { .n = 0 };
+    make_questions(&list, demo.model);
+    save(work_path("broken.jsonl"), &list);
+    qk_quiz quiz = load(work_path("broken.jsonl"));
+    qk_tasks_settings settings = broken_settings();
+    qk_run *run = open_run("broken", false);
+    json_t *results;
+    assert_ok(qk_study_tasks(&results, &demo, 1, &quiz, &calibration, &settings, &plain, run, err));
+    json_t *samples = samples_of(run);
+    assert_int_equal(json_array_size(samples), 5 * list.n); /* baseline, massive, mean, two controls */
+    qk_edit edits[8];
+    uint8_t masks[8][128];
+    qk_condition massive = { "massive", edits, edits_of(edits, masks, results) };
+    size_t n_right = 0, n_other = 0, n_lost = 0, n_random = 0;
+    for (size_t i = 0; i < list.n; i++) {
+        verdict v = judge_under(demo.model, list.items[i].prompt, list.items[i].answer, &massive);
+        const json_t *row = sample_of(samples, "massive", i), *base = sample_of(samples, "baseline", i);
+        const char *right = json_string_value(json_object_get(row, "verdict"));
+        assert_string_equal(right, v.right ? "right" : "wrong");
+        assert_near(number(row, "nll"), v.nll, 1e-5 * v.nll + 1e-6);
+        bool was_right = strcmp(json_string_value(json_object_get(base, "verdict")), "right") == 0;
+        n_right += v.right;
+        n_lost += was_right && !v.right;
+        n_other += fabs(number(base, "nll") - v.nll) > 1e-3;
+        n_other -= fabs(number(sample_of(samples, "mean", i), "nll") - v.nll) < 1e-9; /* another edit than zeroing */
+        for (int c = 0; c < 2; c++)
+            n_random += strcmp(json_string_value(json_object_get(sample_of(samples, c ? "random-43" : "random-42", i),
+                                                                 "verdict")), "right") == 0;
+    }
+    assert_true(n_other > list.n / 2 && n_lost > 0); /* else nothing was broken */
+    double counted = 0, random = 0;
+    for (int k = 0; k < 2; k++) {
+        const char *kind = k ? "contextual" : "parametric";
+        counted += number(find_row(results, "kinds", "condition", "massive", "kind", kind, NULL), "right");
+        random += number(find_row(results, "kinds", "condition", "random", "kind", kind, NULL), "right");
+    }
+    assert_near(counted, (double)n_right, 0);
+    assert_near(random, (double)n_random / 2, 1e-9);
+    const json_t *test = find_row(results, "tests", "contrast", "conditions", "comparison", "contextual", NULL);
+    const json_t *said = find_row(results, "kinds", "condition", "massive", "kind", "contextual", NULL);
+    const json_t *base = find_row(results, "kinds", "condition", "baseline", "kind", "contextual", NULL);
+    assert_near(number(test, "estimate"), number(said, "accuracy") - number(base, "accuracy"), 1e-12);
+    assert_near(number(test, "only_first") - number(test, "only_second"), number(base, "right") - number(said, "right"), 0);
+    assert_true(number(test, "detectable") > 0 && json_is_null(json_object_get(base, "loss")));
+    json_decref(results), json_decref(samples);
+
+    /* Interrupted and resumed: the same bytes, receipts and all. */
+    assert_ok(qk_study_tasks(&results, &demo, 1, &quiz, &calibration, &settings, &plain, NULL, err));
+    json_t *again;
+    assert_ok(qk_study_tasks(&again, &demo, 1, &quiz, &calibration, &settings, &plain, run, err));
+    assert_true(json_equal(results, again));
+    json_decref(results), json_decref(again);
+    qk_run_close(run);
+    qk_documents_free(&calibration);
+    qk_quiz_free(&quiz);
+    qk_model_close(demo.model);
+}
+
+static void where_nothing_is_massive(void **state)
+{
+    (void)state;
+    qk_named_model demo = open_demo();
+    qk_documents calibration = open_documents();
+    question_list list = counted_questions(demo.model);
+    save(work_path("calm.jsonl"), &list);
+    qk_quiz quiz = load(work_path("calm.jsonl"));
+    qk_tasks_settings settings = broken_settings();
+    settings.edits.lambda = 1000;
+    json_t *results;
+    assert_refused(qk_study_tasks(&results, &demo, 1, &quiz, &calibration, &settings, &plain, NULL, err), QK_E_CHECK,
+                   "no massive value at lambda 1000");
+    settings.lenient = true;
+    assert_ok(qk_study_tasks(&results, &demo, 1, &quiz, &calibration, &settings, &plain, NULL, err));
+    const char *warning = json_string_value(json_array_get(json_object_get(results, "warnings"), 0));
+    assert_non_null(strstr(warning, "no massive value at lambda 1000"));
+    assert_non_null(strstr(warning, "asked without edits alone"));
+    assert_int_equal(json_array_size(json_object_get(results, "conditions")), 1);
+    assert_int_equal(json_array_size(json_object_get(results, "tests")), 0);
+    json_decref(results);
+    memcpy(calibration.items[2].sha256, quiz.items[1].sha256, sizeof quiz.items[1].sha256);
+    assert_refused(qk_study_tasks(&results, &demo, 1, &quiz, &calibration, &settings, &plain, NULL, err),
+                   QK_E_ARGUMENT, "is in the calibration set and is the prompt of question calm.jsonl#2");
+    qk_documents_free(&calibration);
+    qk_quiz_free(&quiz);
+    qk_model_close(demo.model);
+}
+
+/* Judged by choice: the likeliest of the choices, as the logits have it. */
+static void choices_are_ranked_by_their_likelihood(void **state)
+{
+    (void)state;
+    static const char *const choices[] = { "river", "copper", "the old pier", "q" };
+    static const char *const prompts[] = { "The", "They walked along the", "It was made of", "She said" };
+    qk_named_model demo = open_demo();
+    FILE *file = fopen(work_path("choice.jsonl"), "w");
+    assert_non_null(file);
+    for (size_t i = 0; i < 4; i++)
+        fprintf(file, "{\"prompt\":\"%s\",\"answer\":\"%s\",\"choices\":[\"river\",\"copper\",\"the old pier\","
+                "\"q\"],\"category\":\"c\",\"kind\":\"contextual\"}\n", prompts[i], choices[i]);
+    assert_int_equal(fclose(file), 0);
+    qk_quiz quiz = load(work_path("choice.jsonl"));
+    assert_ok(qk_quiz_score(&quiz, QK_SCORE_CHOICE, err));
+    qk_run *run = open_run("choice", false);
+    json_t *results = ask(&demo, 1, &quiz, run), *samples = samples_of(run);
+    size_t n_right = 0;
+    for (size_t i = 0; i < 4; i++) {
+        double nll[4];
+        size_t best = 0;
+        const json_t *row = json_array_get(samples, i);
+        for (size_t c = 0; c < 4; c++) {
+            nll[c] = judge(demo.model, prompts[i], choices[c]).nll;
+            if (nll[c] < nll[best]) best = c;
+            assert_near(json_number_value(json_array_get(json_object_get(row, "choices_nll"), c)), nll[c], 1e-4);
+        }
+        assert_string_equal(json_string_value(json_object_get(row, "response")), choices[best]);
+        assert_string_equal(json_string_value(json_object_get(row, "verdict")), best == i ? "right" : "wrong");
+        n_right += best == i;
+    }
+    const json_t *row = find_row(results, "categories", "category", "c", NULL);
+    assert_int_equal(number(row, "right"), n_right);
+    assert_near(number(row, "chance"), 0.25, 0);
+    assert_near(number(row, "corrected"), ((double)n_right / 4 - 0.25) / 0.75, 1e-12);
+    json_decref(results), json_decref(samples);
+    qk_run_close(run);
+    qk_quiz_free(&quiz);
+    qk_quiz open = load(work_path("counted.jsonl"));
+    assert_refused(qk_quiz_score(&open, QK_SCORE_CHOICE, err), QK_E_FORMAT,
+                   "counted.jsonl:1: question counted.jsonl#1: judged by choice: expected choices, found none");
+    qk_quiz_free(&open);
     qk_model_close(demo.model);
 }
 
@@ -510,6 +699,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_is_what_the_logits_say), cmocka_unit_test(the_numbers_are_counts_of_the_verdicts),
         cmocka_unit_test(long_prompts_are_refused_or_cut), cmocka_unit_test(a_resumed_study_ends_in_the_same_bytes),
+        cmocka_unit_test(broken_answers_are_those_of_the_edited_model),
+        cmocka_unit_test(where_nothing_is_massive), cmocka_unit_test(choices_are_ranked_by_their_likelihood),
         cmocka_unit_test(bad_files_are_refused_by_line), cmocka_unit_test(files_limits_and_choices),
         cmocka_unit_test(the_world_asks_the_same_questions),
     };

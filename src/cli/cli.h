@@ -28,7 +28,7 @@ typedef enum cli_option_id {
     OPTION_FILE, OPTION_DECODE,
     OPTION_PROTOCOL, OPTION_STRIDE, OPTION_PER_TOKEN,
     OPTION_HOOKS, OPTION_TOLERANCE,
-    OPTION_QUESTIONS, OPTION_WORLD, OPTION_CUT_LEFT,
+    OPTION_QUESTIONS, OPTION_WORLD, OPTION_CUT_LEFT, OPTION_SCORE,
     OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_PRESET, OPTION_CAPTURED,
     OPTION_OP, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_TOP_K, OPTION_BOOTSTRAP,
     OPTION_PART, OPTION_FROM, OPTION_CATEGORIES,
@@ -77,7 +77,7 @@ typedef struct cli_options {
     double lambda, tolerance, temperature, top_p;
     double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
-    int schedule, dtype, qk_norm, phase;
+    int schedule, dtype, qk_norm, phase, score;
     int figures, tensors, categories, conditions;                                           /* bit sets */
 } cli_options;
 
@@ -87,7 +87,7 @@ enum { SITE_PRE, SITE_POST };
 enum { OP_ZERO, OP_MEAN };
 enum { CONTROL_ROPE = 100, CONTROL_NONE }; /* recalibrate's, behind those of qk_control */
 enum { QK_NORM_ON_Q = 1, QK_NORM_ON_K = 2 };
-enum { CONDITION_BASELINE = 1, CONDITION_MASSIVE = 2, CONDITION_RANDOM = 4 };
+enum { CONDITION_BASELINE = 1, CONDITION_MASSIVE = 2, CONDITION_MEAN = 4, CONDITION_RANDOM = 8 };
 enum { FIGURE_PNG = 1, FIGURE_PDF = 2 };
 
 /* ---- verbs (main.c) */
@@ -182,9 +182,13 @@ const char *cli_model_file_name(const char *path, qk_arena *arena);
 const char *cli_cache_folder(cli_command *command);
 /* The documents of --texts, or the built-in ones; --split and --limit as given. */
 qk_status cli_load_documents(qk_documents *out, cli_command *command, qk_error *err);
+/* The documents of --calib, or the built-in ones that cli_load_divided takes for masks; at most `limit` of --calib. */
+qk_status cli_load_calibration(qk_documents *out, cli_command *command, size_t limit, qk_error *err);
 /* Documents for masks and others to measure on: --calib and --texts; what is not given comes from the built-in set,
  * which is divided so that no document is in both (alternately in each category; repetitive ones are only measured). */
 qk_status cli_load_divided(qk_documents *calibration, qk_documents *evaluation, cli_command *command, qk_error *err);
+/* --layers as flags of the smallest model's layers, in the command's arena; NULL = all. */
+qk_status cli_choose_layers(const uint8_t **layers, cli_command *command, const cli_models *models, qk_error *err);
 /* How to compute, from the options; `usual_context` stands in for -c (0 = the trained context), but is never beyond the
  * shortest trained context. */
 qk_compute cli_compute(cli_command *command, const cli_models *models, size_t usual_context);

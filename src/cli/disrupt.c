@@ -159,20 +159,6 @@ static qk_disrupt_settings settings_of(const cli_options *options)
     return settings;
 }
 
-/* --layers against the smallest model. */
-static qk_status choose_layers(qk_disrupt_settings *settings, cli_command *command, const cli_models *models,
-                               qk_error *err)
-{
-    int n_layers = models->items[0].model->config.n_layers;
-    if (!command->options.layers) return QK_OK;
-    for (size_t i = 1; i < models->n; i++)
-        if (models->items[i].model->config.n_layers < n_layers) n_layers = models->items[i].model->config.n_layers;
-    uint8_t *layers = qk_arena_alloc(&command->arena, (size_t)n_layers);
-    if (!layers) return qk_out_of_memory(err, "--layers", (size_t)n_layers);
-    settings->layers = layers;
-    return cli_parse_ranges(layers, (size_t)n_layers, "--layers", "layer", command->options.layers, err);
-}
-
 /* ---- run */
 
 typedef struct disrupt_inputs {
@@ -224,7 +210,7 @@ static qk_status run_disrupt(cli_command *command, qk_error *err)
     if (!status) {
         qk_disrupt_settings settings = settings_of(options);
         qk_compute compute = cli_compute(command, &in.models, USUAL_CONTEXT);
-        status = choose_layers(&settings, command, &in.models, err);
+        status = cli_choose_layers(&settings.layers, command, &in.models, err);
         if (!status && options->dry_run)
             status = cli_print_plan(command, &in.models, &in.evaluation, 2 + options->seeds, true, &compute, err);
         else if (!status)

@@ -172,16 +172,19 @@ qk_status cli_load_documents(qk_documents *out, cli_command *command, qk_error *
     return load_texts(out, command, command->options.texts, PART_ALL, err);
 }
 
+qk_status cli_load_calibration(qk_documents *out, cli_command *command, size_t limit, qk_error *err)
+{
+    const cli_options *options = &command->options;
+    if (!options->calib.n) return load_builtin(out, PART_CALIBRATION, 0, err);
+    return qk_documents_load(out, options->calib.items, options->calib.n,
+                             &(qk_documents_options){ options->split, limit }, err);
+}
+
 qk_status cli_load_divided(qk_documents *calibration, qk_documents *evaluation, cli_command *command, qk_error *err)
 {
     const cli_options *options = &command->options;
     qk_documents first = { 0 };
-    qk_status status;
-    if (options->calib.n)
-        status = qk_documents_load(&first, options->calib.items, options->calib.n,
-                                   &(qk_documents_options){ options->split, options->limit }, err);
-    else
-        status = load_builtin(&first, PART_CALIBRATION, 0, err);
+    qk_status status = cli_load_calibration(&first, command, options->limit, err);
     if (!status) status = load_texts(evaluation, command, options->texts, PART_EVALUATION, err);
     if (status)
         qk_documents_free(&first);
@@ -191,6 +194,18 @@ qk_status cli_load_divided(qk_documents *calibration, qk_documents *evaluation, 
 }
 
 /* ---- compute */
+
+qk_status cli_choose_layers(const uint8_t **layers, cli_command *command, const cli_models *models, qk_error *err)
+{
+    int n_layers = models->items[0].model->config.n_layers;
+    if (!command->options.layers) return QK_OK;
+    for (size_t i = 1; i < models->n; i++)
+        if (models->items[i].model->config.n_layers < n_layers) n_layers = models->items[i].model->config.n_layers;
+    uint8_t *flags = qk_arena_alloc(&command->arena, (size_t)n_layers);
+    if (!flags) return qk_out_of_memory(err, "--layers", (size_t)n_layers);
+    *layers = flags;
+    return cli_parse_ranges(flags, (size_t)n_layers, "--layers", "layer", command->options.layers, err);
+}
 
 qk_compute cli_compute(cli_command *command, const cli_models *models, size_t usual_context)
 {

@@ -58,6 +58,10 @@ static const cli_choice categories[] = {
     { NULL, 0 },
 };
 
+static const cli_choice scorings[] = {
+    { "exact", QK_SCORE_EXACT }, { "choice", QK_SCORE_CHOICE }, { NULL, 0 },
+};
+
 static const cli_choice schedules[] = {
     { "cosine", QK_SCHEDULE_COSINE },
     { "constant", QK_SCHEDULE_CONSTANT },
@@ -68,6 +72,7 @@ static const cli_choice phases[] = { { "all", QK_PHASE_ALL }, { "prefill", QK_PH
 static const cli_choice conditions[] = {
     { "baseline", CONDITION_BASELINE },
     { "massive", CONDITION_MASSIVE },
+    { "mean", CONDITION_MEAN },
     { "random", CONDITION_RANDOM },
     { NULL, 0 },
 };
@@ -139,6 +144,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                               "unlimited text in place of --texts" },
     [OPTION_CUT_LEFT] = { "cut-left", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(cut_left),
                           .doc = "leave out the start of prompts that do not fit -c, which are else refused" },
+    [OPTION_SCORE] = { "score", "HOW", 0, GROUP_QUESTION, MATTERS CHOICE(score, scorings),
+                       .doc = "exact: the answer to the letter; choice: the likeliest of the choices (as the file says)" },
     [OPTION_HOOKS] = { "hooks", "LIST", 0, GROUP_QUESTION, LIST(hooks),
                        .doc = "sites such as 'blocks.*.attn.hook_q,rot_k6'; repeatable" },
     [OPTION_TOLERANCE] = { "tolerance", "X", 0, GROUP_QUESTION, NUMBER(tolerance, 0, 1e9),
@@ -163,7 +170,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                          .doc = "disrupt: random dims, excluding massive ones, uniform, or same-head (excluding); "
                                 "recalibrate: rope, which keeps the rotation" },
     [OPTION_SEEDS] = { "seeds", "N", 0, GROUP_QUESTION, MATTERS COUNT(seeds, 1, 10000),
-                       .doc = "how many random controls (10)" },
+                       .doc = "how many random controls (10; tasks: 3)" },
     [OPTION_SEED] = { "seed", "N", 's', GROUP_QUESTION, MATTERS COUNT(seed, 0, 1e18),
                       .doc = "seed of the first control, of a world's text, of a training, of sampling (42)" },
     [OPTION_TOP_K] = { "top-k", "K", 0, GROUP_QUESTION, MATTERS COUNT(top_k, 1, 1 << 20),
@@ -249,8 +256,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_IGNORE_END] = { "ignore-end", NULL, 0, GROUP_QUESTION, MATTERS FLAG(ignore_end),
                             .aliases = { "ignore-eos" }, .doc = "go on behind an end-of-sequence token" },
     [OPTION_CONDITIONS] = { "conditions", "LIST", 0, GROUP_QUESTION, MATTERS SET(conditions, conditions),
-                            .doc = "baseline,massive,random: unbroken, with massive values broken, with as many random "
-                                   "ones (baseline)" },
+                            .doc = "baseline: unbroken, massive: with massive values broken, mean: with their mean in "
+                                   "their place, random: with as many random ones broken (baseline; tasks: all)" },
     [OPTION_EDIT] = { "edit", "OP@SITE", 0, GROUP_QUESTION, LIST(edits),
                       .doc = "an edit such as zero@q3, scale=0.5@rot_k*:0-7, permute@v:top2; all of them make one more "
                              "condition; repeatable" },

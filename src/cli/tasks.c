@@ -5,8 +5,13 @@
 
 #include "cli/verbs.h"
 #include "study/tasks.h"
+#include "text/documents_world.h"
 
-enum { USUAL_LIMIT = 200 /* questions of each category of the world: Wilson's interval is then +-7 points at most */ };
+enum {
+    USUAL_LIMIT = 200,      /* questions of each category of the world: Wilson's interval is then +-7 points at most */
+    USUAL_SEEDS = 3,        /* random controls */
+    CALIBRATION_WORLD = 24  /* documents of the world's validation part that masks are found on */
+};
 
 /* ---- tables */
 
@@ -25,20 +30,22 @@ static void add_percent_interval(cli_table *table, const json_t *pair, double sc
 
 static qk_status print_categories(const json_t *results, qk_error *err)
 {
-    static const char *const heads[] = { "model",  "kind",     "category",      "n",         "right",
-                                         "%",      "95 %",     "chance %",      "same answer %", "nats/answer" };
+    static const char *const heads[] = { "model", "condition", "kind",        "category", "n",             "right",
+                                         "%",     "95 %",      "corrected %", "chance %", "same answer %", "nats/answer" };
     cli_table table;
     size_t i;
     json_t *row;
-    cli_table_start(&table, heads, "lllrrrrrrr");
+    cli_table_start(&table, heads, "llllrrrrrrrr");
     json_array_foreach(json_object_get(results, "categories"), i, row) {
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
+        cli_table_add(&table, "%s", cli_text(row, "condition"));
         cli_table_add(&table, "%s", cli_text(row, "kind"));
         cli_table_add(&table, "%s", cli_text(row, "category"));
         cli_table_add_number(&table, cli_number(row, "questions"), 0);
         cli_table_add_number(&table, cli_number(row, "right"), 0);
         add_percent(&table, cli_number(row, "accuracy"));
         add_percent_interval(&table, json_object_get(row, "ci95"), 100, 1);
+        add_percent(&table, cli_number(row, "corrected"));
         add_percent(&table, cli_number(row, "chance"));
         add_percent(&table, cli_number(row, "most_common"));
         cli_table_add_number(&table, cli_number(row, "nll"), 4);
@@ -46,49 +53,58 @@ static qk_status print_categories(const json_t *results, qk_error *err)
     return cli_table_print(&table, stdout, err);
 }
 
-static qk_status print_kinds(const json_t *results, qk_error *err)
+/* Single controls stand behind their mean with -v only. */
+static qk_status print_kinds(const json_t *results, bool verbose, qk_error *err)
 {
-    static const char *const heads[] = { "model", "kind", "categories", "mean %", "95 %",       "same answer %",
-                                         "n",     "right", "pooled %",  "95 %",   "nats/answer" };
+    static const char *const heads[] = { "model", "condition", "kind",  "categories", "mean %", "95 %", "corrected %",
+                                         "lost %", "95 %", "n", "right", "nats/answer" };
     cli_table table;
     size_t i;
     json_t *row;
     putchar('\n');
-    cli_table_start(&table, heads, "llrrrrrrrrr");
+    cli_table_start(&table, heads, "lllrrrrrrrrr");
     json_array_foreach(json_object_get(results, "kinds"), i, row) {
+        if (!verbose && strncmp(cli_text(row, "condition"), "random-", 7) == 0) continue;
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
+        cli_table_add(&table, "%s", cli_text(row, "condition"));
         cli_table_add(&table, "%s", cli_text(row, "kind"));
         cli_table_add_number(&table, cli_number(row, "categories"), 0);
         add_percent(&table, cli_number(row, "macro"));
         add_percent_interval(&table, json_object_get(row, "macro_ci95"), 100, 1);
-        add_percent(&table, cli_number(row, "most_common"));
+        add_percent(&table, cli_number(row, "corrected"));
+        add_percent(&table, cli_number(row, "loss"));
+        add_percent_interval(&table, json_object_get(row, "loss_ci95"), 100, 1);
         cli_table_add_number(&table, cli_number(row, "questions"), 0);
         cli_table_add_number(&table, cli_number(row, "right"), 0);
-        add_percent(&table, cli_number(row, "accuracy"));
-        add_percent_interval(&table, json_object_get(row, "ci95"), 100, 1);
         cli_table_add_number(&table, cli_number(row, "nll"), 4);
     }
     return cli_table_print(&table, stdout, err);
 }
 
+/* "a, massive", or "massive" where one model is spoken of. */
+static void add_side(cli_table *table, const json_t *results, const json_t *row, size_t side)
+{
+    const json_t *models = json_object_get(row, "models"), *conditions = json_object_get(row, "conditions");
+    cli_table_add(table, "%s, %s", cli_model_name(results, json_number_value(json_array_get(models, side))),
+                  json_string_value(json_array_get(conditions, side)));
+}
+
 static qk_status print_tests(const json_t *results, qk_error *err)
 {
-    static const char *const heads[] = { "against",    "model", "kind", "n", "only first", "only second",
-                                         "difference", "95 %",  "test", "" };
+    static const char *const heads[] = { "contrast",   "against", "of",   "questions", "only first", "only second",
+                                         "difference", "95 %",    "test", "" };
     const json_t *rows = json_object_get(results, "tests");
     cli_table table;
     size_t i;
     json_t *row;
     if (json_array_size(rows) == 0) return QK_OK;
     putchar('\n');
-    cli_table_start(&table, heads, "lllrrrrrll");
+    cli_table_start(&table, heads, "llllrrrrll");
     json_array_foreach(rows, i, row) {
-        const json_t *models = json_object_get(row, "models");
         const char *refused = cli_text(row, "refused");
-        for (size_t m = 0; m < 2; m++)
-            cli_table_add(&table, "%s", cli_model_name(results, json_number_value(json_array_get(models, m))));
+        cli_table_add(&table, "%s", cli_text(row, "contrast"));
+        for (size_t side = 0; side < 2; side++) add_side(&table, results, row, side);
         cli_table_add(&table, "%s", cli_text(row, "comparison"));
-        cli_table_add_number(&table, cli_number(row, "n"), 0);
         cli_table_add_number(&table, cli_number(row, "only_first"), 0);
         cli_table_add_number(&table, cli_number(row, "only_second"), 0);
         add_percent(&table, cli_number(row, "estimate"));
@@ -101,9 +117,10 @@ static qk_status print_tests(const json_t *results, qk_error *err)
 
 static qk_status print_tables(const json_t *results, bool verbose, qk_error *err)
 {
-    (void)verbose;
-    qk_status status = print_categories(results, err);
-    if (!status) status = print_kinds(results, err);
+    bool broken = json_array_size(json_object_get(results, "conditions")) >
+                  json_array_size(json_object_get(results, "models"));
+    qk_status status = verbose || !broken ? print_categories(results, err) : QK_OK;
+    if (!status) status = print_kinds(results, verbose, err);
     return status ? status : print_tests(results, err);
 }
 
@@ -136,20 +153,25 @@ static qk_status as_documents(qk_documents *out, const qk_quiz *quiz, qk_error *
     return status;
 }
 
+static size_t n_conditions(const qk_tasks_settings *settings)
+{
+    return settings->broken ? 2 + settings->edits.both_ops + settings->edits.n_controls : 1;
+}
+
 static qk_status plan_model(json_t *rows, const qk_quiz *quiz, const qk_named_model *model, size_t context,
                             const qk_tasks_settings *settings, const qk_compute *compute, qk_error *err)
 {
     qk_asked *asked = NULL;
     qk_sequence *sequences = NULL;
     qk_plan plan;
+    size_t n = 0;
     qk_status status = qk_tasks_encode(&asked, quiz, model, context, settings->cut_left, compute->no_bos, err);
-    if (!status) status = qk_new_array(&sequences, quiz->n, sizeof *sequences, "sequences", err);
-    for (size_t i = 0; i < quiz->n && !status; i++)
-        sequences[i] = (qk_sequence){ asked[i].tokens, asked[i].n_tokens, asked[i].n_tokens - asked[i].n_answer };
-    if (!status) status = cli_plan(&plan, model->model, sequences, quiz->n, 1, true, compute, err);
+    if (!status) status = qk_tasks_sequences(&sequences, &n, asked, quiz->n, err);
+    if (!status) status = cli_plan(&plan, model->model, sequences, n, n_conditions(settings), true, compute, err);
     json_t *row = status ? NULL : cli_plan_json(&plan);
-    if (!status) json_object_update_new(row, json_pack("{s:o,s:I,s:i}", "name", qk_json_text(model->name), "documents",
-                                                       (json_int_t)quiz->n, "conditions", 1));
+    if (!status) json_object_update_new(row, json_pack("{s:o,s:I,s:I}", "name", qk_json_text(model->name), "documents",
+                                                       (json_int_t)n, "conditions",
+                                                       (json_int_t)n_conditions(settings)));
     if (!status && json_array_append_new(rows, row)) status = qk_out_of_memory(err, "plan", sizeof plan);
     qk_tasks_free(asked, quiz->n);
     free(sequences);
@@ -169,31 +191,82 @@ static qk_status dry_run(cli_command *command, const cli_models *models, const q
     return status;
 }
 
+/* Where masks are found: --calib, or of the world its validation part, else the built-in documents. */
+static qk_status load_calibration(qk_documents *out, cli_command *command, const qk_quiz *quiz, qk_error *err)
+{
+    if (!command->options.calib.n && quiz->part)
+        return qk_documents_world(out, quiz->seed, QK_SPLIT_VALIDATION, CALIBRATION_WORLD, err);
+    return cli_load_calibration(out, command, 0, err);
+}
+
 static qk_status run_study(cli_command *command, const cli_models *models, const qk_quiz *quiz,
                            const qk_tasks_settings *settings, const qk_compute *compute, qk_error *err)
 {
-    qk_documents documents = { 0 };
-    const qk_documents *sets[] = { &documents };
+    qk_documents questions = { 0 }, calibration = { 0 };
+    qk_documents *masks_from = settings->broken ? &calibration : NULL;
+    const qk_documents *sets[] = { &questions, masks_from };
     cli_run run = { 0 };
     json_t *results = NULL;
-    qk_status status = as_documents(&documents, quiz, err);
-    if (!status) status = cli_run_open(&run, command, models, sets, 1, err);
+    qk_status status = settings->broken ? load_calibration(&calibration, command, quiz, err) : QK_OK;
+    if (!status) status = as_documents(&questions, quiz, err);
+    if (!status) status = cli_run_open(&run, command, models, sets, 2, err);
     if (!status)
-        status = qk_study_tasks(&results, models->items, models->n, quiz, settings, compute, run.run, err);
+        status = qk_study_tasks(&results, models->items, models->n, quiz, masks_from, settings, compute, run.run, err);
     if (!status) status = cli_run_finish(&run, command, results, print_tables, err);
     json_decref(results);
-    free(documents.items);
+    free(questions.items);
+    qk_documents_free(&calibration);
     return cli_run_close(&run, status, err);
+}
+
+/* ---- settings */
+
+/* Options that say how to break: beside --conditions baseline they would do nothing. */
+static const cli_option_id of_edits[] = {
+    OPTION_CALIB, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE, OPTION_TENSORS, OPTION_LAYERS,
+    OPTION_CONTROL, OPTION_SEEDS, OPTION_END,
+};
+
+static qk_status settings_of(qk_tasks_settings *settings, cli_options *options, qk_error *err)
+{
+    int all = CONDITION_MASSIVE | CONDITION_MEAN | CONDITION_RANDOM;
+    int conditions = options->given[OPTION_CONDITIONS] ? options->conditions : all;
+    if (!options->given[OPTION_SEEDS]) options->seeds = USUAL_SEEDS;
+    if (!options->given[OPTION_CONDITIONS]) options->conditions = all | CONDITION_BASELINE;
+    *settings = (qk_tasks_settings){
+        .cut_left = options->cut_left,
+        .broken = (conditions & all) != 0,
+        .lenient = !options->given[OPTION_CONDITIONS],
+        .edits = { .lambda = options->lambda,
+                   .criterion = (qk_criterion)options->criterion,
+                   .post_rotation = options->site == SITE_POST,
+                   .both_ops = (conditions & CONDITION_MEAN) != 0,
+                   .control = (qk_control)options->control,
+                   .n_controls = conditions & CONDITION_RANDOM ? options->seeds : 0,
+                   .seed = options->seed,
+                   .top_k = options->top_k },
+    };
+    for (int t = 0; t < QK_N_TENSORS; t++) settings->edits.tensor[t] = options->tensors >> t & 1;
+    for (const cli_option_id *o = of_edits; !settings->broken && *o != OPTION_END; o++)
+        if (options->given[*o])
+            return qk_fail(err, QK_E_ARGUMENT, "--%s: expected a condition with edits, found --conditions baseline",
+                           cli_option_name(*o));
+    if (options->control == CONTROL_ROPE)
+        return qk_fail(err, QK_E_ARGUMENT, "--control: expected excluding, uniform or same-head, found rope");
+    return cli_check_top_k(options, err);
 }
 
 static qk_status run_tasks(cli_command *command, qk_error *err)
 {
     cli_options *options = &command->options;
-    const qk_tasks_settings settings = { .cut_left = options->cut_left };
+    qk_tasks_settings settings;
     cli_models models = { 0 };
     qk_quiz quiz = { 0 };
-    qk_status status = load_quiz(&quiz, options, err);
+    qk_status status = settings_of(&settings, options, err);
+    if (!status) status = load_quiz(&quiz, options, err);
+    if (!status && options->given[OPTION_SCORE]) status = qk_quiz_score(&quiz, (qk_scoring)options->score, err);
     if (!status) status = cli_load_models(&models, command, command->arguments, !options->dry_run, err);
+    if (!status) status = cli_choose_layers(&settings.edits.layers, command, &models, err);
     if (!status) {
         qk_compute compute = cli_compute(command, &models, 0);
         if (options->dry_run)
@@ -207,8 +280,10 @@ static qk_status run_tasks(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id tasks_options[] = {
-    OPTION_QUESTIONS, OPTION_WORLD,    OPTION_PART, OPTION_CATEGORIES, OPTION_LIMIT,
-    OPTION_CUT_LEFT,  OPTIONS_COMPUTE, OPTIONS_RUN, OPTIONS_TALK,      OPTION_END,
+    OPTION_QUESTIONS, OPTION_WORLD, OPTION_PART,      OPTION_CATEGORIES, OPTION_LIMIT,   OPTION_SCORE,
+    OPTION_CUT_LEFT,  OPTION_CONDITIONS, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
+    OPTION_TENSORS,   OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_CALIB,
+    OPTIONS_COMPUTE,  OPTIONS_RUN, OPTIONS_TALK, OPTION_END,
 };
 
 const cli_verb verb_tasks = {
@@ -220,12 +295,16 @@ const cli_verb verb_tasks = {
     .options = tasks_options,
     .line = "Ask questions with known answers, and compare models on them",
     .details =
-        "Each question is scored by teacher forcing: the answer is right where each of its tokens is the likeliest, "
-        "given the prompt and the true tokens before it. Parametric questions ask what the model knows, contextual "
-        "ones what their prompt says. Beside each accuracy stands what guessing among the choices and always giving "
-        "the most frequent answer would reach; models are compared on the same questions (exact McNemar test). Without "
-        "--questions 200 of each category (or --limit) about the synthetic world are asked.",
+        "Each question is asked as the model is, with its massive query and key dims zeroed, with them replaced by "
+        "their mean, and with as many random dims zeroed (--conditions). An answer is right where each of its tokens is "
+        "the likeliest, given the prompt and the true tokens before it (--score exact), or where it is the likeliest of "
+        "the choices. Parametric questions ask what the model knows, contextual ones what their prompt says. Beside each "
+        "accuracy stands what guessing would reach; conditions and models are compared on the same questions (exact "
+        "McNemar test). Masks are found on --calib, else on the world's validation part, or with --questions on built-in "
+        "documents. Without --questions 200 of each category (or --limit) about the synthetic world are asked.",
     .examples = "  qkscope tasks models/tiny models/tiny-drope --world 42 --part test --limit 500 -o runs/tasks\n"
+                "  qkscope tasks models/tiny --conditions massive,random --lambda 4 --seeds 5 --layers 0-3\n"
+                "  qkscope tasks models/tiny --conditions baseline --categories fact,pass_key\n"
                 "  qkscope tasks models/tiny --questions facts.jsonl --questions keys.jsonl\n"
                 "  qkscope tasks models/tiny --questions questions.jsonl --limit 100 -c 256 --cut-left --json --no-run",
 };

@@ -48,13 +48,17 @@ static const csv_table disrupt_tables[] = {
 
 static const csv_table tasks_tables[] = {
     { "accuracy.csv", "categories", NULL,
-      "model model_name kind category questions right accuracy ci95:pair chance most_common nll nll_per_token" },
+      "model model_name condition kind category scoring questions right accuracy ci95:pair corrected "
+      "corrected_ci95:pair loss loss_ci95:pair chance most_common nll nll_per_token" },
     { "kinds.csv", "kinds", NULL,
-      "model model_name kind categories macro macro_ci95:pair questions right accuracy ci95:pair chance "
-      "most_common nll" },
+      "model model_name condition kind categories macro macro_ci95:pair corrected corrected_ci95:pair loss "
+      "loss_ci95:pair questions right accuracy ci95:pair chance most_common nll" },
     { "tests.csv", "tests", NULL,
-      "models comparison name n both only_first only_second neither estimate ci95:pair p log10_p log10_p_holm "
-      "refused" },
+      "contrast models conditions comparison name n both only_first only_second neither estimate ci95:pair p log10_p "
+      "log10_p_holm detectable refused" },
+    { "conditions.csv", "conditions", NULL,
+      "model model_name name kind seed dims.q dims.k dims.v receipt.visited receipt.changed receipt.sum_abs "
+      "receipt.max_abs" },
     { NULL, NULL, NULL, NULL },
 };
 static const csv_table training_tables[] = {
@@ -89,6 +93,12 @@ static void put_number(FILE *stream, double value)
     if (isfinite(value)) fprintf(stream, "%.17g", value);
 }
 
+/* A name inside of a list: what would need quotes becomes '_'. */
+static void put_plain(FILE *stream, const char *before, const char *text)
+{
+    for (fputs(before, stream); *text; text++) fputc(strchr(",\"\r\n", *text) ? '_' : *text, stream);
+}
+
 static void put_value(FILE *stream, const json_t *value)
 {
     if (json_is_string(value))
@@ -99,8 +109,9 @@ static void put_value(FILE *stream, const json_t *value)
         put_number(stream, json_real_value(value));
     else if (json_is_boolean(value))
         fputs(json_is_true(value) ? "true" : "false", stream);
-    for (size_t i = 0; i < json_array_size(value); i++) { /* a list of indices: spaces between */
+    for (size_t i = 0; i < json_array_size(value); i++) { /* a list of indices or names: spaces between */
         const json_t *item = json_array_get(value, i);
+        if (json_is_string(item)) put_plain(stream, i ? " " : "", json_string_value(item));
         if (json_is_integer(item)) fprintf(stream, "%s%" JSON_INTEGER_FORMAT, i ? " " : "", json_integer_value(item));
     }
 }

@@ -29,6 +29,7 @@ qk_status qk_draw_norm_maps(qk_drawing *drawing, const qk_results *results, qk_e
 qk_status qk_draw_pair_norms(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_perplexity(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_delta(qk_drawing *drawing, const qk_results *results, qk_error *err);
+qk_status qk_draw_kinds(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_accuracy(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_delta_documents(qk_drawing *drawing, const qk_results *results, qk_error *err);
 

@@ -99,11 +99,16 @@ static void put_pair_cell(FILE *stream, const json_t *value)
     fputs("</td>", stream);
 }
 
-/* [1,21,22,23] as "1, 21\u201323". */
+/* [1,21,22,23] as "1, 21\u201323"; texts with commas between. */
 static void put_list_cell(FILE *stream, const json_t *value)
 {
     size_t n = json_array_size(value);
     fputs("<td>", stream);
+    for (size_t i = 0; i < n && json_is_string(json_array_get(value, 0)); i++) {
+        const json_t *item = json_array_get(value, i);
+        qk_html(stream, "%s%s", i ? ", " : "", json_is_string(item) ? json_string_value(item) : "?");
+        if (i + 1 == n) n = 0;
+    }
     for (size_t i = 0, end; i < n; i = end) {
         json_int_t first = json_integer_value(json_array_get(value, i));
         for (end = i + 1; end < n && json_integer_value(json_array_get(value, end)) == first + (json_int_t)(end - i);)
@@ -111,7 +116,7 @@ static void put_list_cell(FILE *stream, const json_t *value)
         fprintf(stream, end - i > 1 ? "%s%lld\u2013%lld" : "%s%lld", i ? ", " : "", (long long)first,
                 (long long)first + (long long)(end - i) - 1);
     }
-    fputs(n ? "</td>" : "\u2013</td>", stream);
+    fputs(json_array_size(value) ? "</td>" : "\u2013</td>", stream);
 }
 
 static void put_cell(FILE *stream, const qk_results *results, const qk_html_column *c, const json_t *outer,

@@ -4,6 +4,7 @@
 
 #include "report/html.h"
 #include "report/plot.h"
+#include "report/tasks_view.h"
 
 static double percent(const json_t *row, const char *name) { return 100 * qk_field_number(row, name); }
 
@@ -13,6 +14,42 @@ static void put_percent_interval(FILE *stream, const json_t *row, const char *na
     qk_field_pair(ci, row, name);
     if (isfinite(ci[0]) && isfinite(ci[1]))
         qk_html(stream, " (95\u00a0%% interval %g to %g)", 100 * ci[0], 100 * ci[1]);
+}
+
+/* How answers were judged: a sentence for each way that some category was. */
+static void put_scoring(FILE *stream, const qk_results *results)
+{
+    static const struct { const char *name, *sentence; } ways[] = {
+        { "exact", "Each is the prompt, a space and the true answer, read at once. An answer counts as <b>right</b> when "
+                   "each of its tokens is the one that the model holds likeliest, given the prompt and the true tokens "
+                   "before it: what greedy decoding would say, to the letter. Another wording of a right answer counts as "
+                   "wrong. " },
+        { "choice", "Where choices are given, the prompt is read with each of them, and the answer is <b>right</b> when "
+                    "the model holds it likelier than every other choice (log-probabilities summed over its tokens). " },
+    };
+    const json_t *rows = qk_rows(results, "categories");
+    for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+            if (!qk_field_is(json_array_get(rows, i), "scoring", ways[w].name)) continue;
+            fputs(ways[w].sentence, stream);
+            break;
+        }
+}
+
+/* What was broken, and how it was found. */
+static void put_conditions(FILE *stream, const qk_results *results)
+{
+    const json_t *s = results->settings;
+    qk_shown_condition shown[QK_SHOWN_CONDITIONS];
+    if (qk_conditions_shown(shown, results) < 2) return;
+    fputs("<p>Every question was asked again with the <b>massive</b> dims of queries and keys zeroed, with them replaced "
+          "by their mean, or with as many <b>random</b> dims zeroed, as the list of conditions says. ", stream);
+    if (isfinite(qk_field_number(s, "lambda")))
+        qk_html(stream, "Massive is a dim whose norm is above %g times the mean", qk_field_number(s, "lambda"));
+    else
+        qk_html(stream, "Massive are the %g dims of each head with the largest norm", qk_field_number(s, "top_k"));
+    qk_html(stream, ", on %zu documents that ask nothing. The edits hold in the whole prompt and in the answer.</p>\n",
+            json_array_size(json_object_get(s, "calibration")));
 }
 
 static void put_question(FILE *stream, const qk_results *results)
@@ -26,10 +63,10 @@ static void put_question(FILE *stream, const qk_results *results)
     if (qk_field_is(s, "source", "world"))
         qk_html(stream, " about the synthetic world (seed %g, %s part)", qk_field_number(s, "world"),
                 qk_field_text(s, "part"));
-    fputs(". Each is the prompt, a space and the true answer, read at once. An answer counts as <b>right</b> when "
-          "each of its tokens is the one that the model holds likeliest, given the prompt and the true tokens before "
-          "it: what greedy decoding would say, to the letter. Another wording of a right answer counts as wrong.</p>\n",
-          stream);
+    fputs(". ", stream);
+    put_scoring(stream, results);
+    fputs("</p>\n", stream);
+    put_conditions(stream, results);
 }
 
 /* ---- in short */
@@ -38,7 +75,7 @@ static void put_model_findings(FILE *stream, const qk_results *results, size_t m
 {
     static const char *const kinds[] = { "parametric", "contextual" };
     for (int k = 0; k < 2; k++) {
-        const json_t *row = qk_find_row(results, "kinds", model, "kind", kinds[k]);
+        const json_t *row = qk_find_answers(results, "kinds", model, "baseline", "kind", kinds[k]);
         if (!row) continue;
         qk_html(stream, "<li>%s answers <b>%g\u00a0%% of the %s questions</b> right", results->models[model].name,
                 percent(row, "macro"), kinds[k]);
@@ -51,6 +88,80 @@ static void put_model_findings(FILE *stream, const qk_results *results, size_t m
     }
 }
 
+/* The test row of a contrast within one model: `first` condition against `second`; NULL where there is none. */
+static const json_t *find_test(const qk_results *results, const char *contrast, size_t model, const char *first,
+                               const char *second, const char *comparison)
+{
+    const json_t *rows = qk_rows(results, "tests");
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i), *conditions = json_object_get(row, "conditions");
+        if (qk_field_is(row, "contrast", contrast) && qk_field_is(row, "comparison", comparison) &&
+            (size_t)json_integer_value(json_array_get(json_object_get(row, "models"), 0)) == model &&
+            strcmp(json_string_value(json_array_get(conditions, 0)), first) == 0 &&
+            strcmp(json_string_value(json_array_get(conditions, 1)), second) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+static void put_p(FILE *stream, const json_t *test)
+{
+    if (!test) return;
+    if (*qk_field_text(test, "refused")) qk_html(stream, " (not tested: %s)", qk_field_text(test, "refused"));
+    else qk_html(stream, " (%s, %s)", qk_field_text(test, "name"), qk_field_text(test, "p"));
+}
+
+/* The change against the baseline, in points, and its interval. */
+static void put_change(FILE *stream, const json_t *row)
+{
+    double ci[2], loss = percent(row, "loss");
+    qk_field_pair(ci, row, "loss_ci95");
+    qk_html(stream, "<b>%s%g points</b>", loss < 0 ? "+" : "", loss == 0 ? 0 : -loss);
+    if (isfinite(ci[0]) && isfinite(ci[1]))
+        qk_html(stream, " (95\u00a0%% interval %g to %g)", -100 * ci[1], -100 * ci[0]);
+}
+
+static void put_loss(FILE *stream, const qk_results *results, size_t model, const char *condition, const char *kind)
+{
+    const json_t *row = qk_find_answers(results, "kinds", model, condition, "kind", kind);
+    if (!row) return;
+    qk_html(stream, "%s %s questions ", strcmp(kind, "parametric") == 0 ? ":" : ";", kind);
+    put_change(stream, row);
+    put_p(stream, find_test(results, "conditions", model, "baseline", condition, kind));
+}
+
+/* The third experiment: what does breaking cost, of which kind of question, and more than random dims cost? */
+static void put_broken(FILE *stream, const qk_results *results, size_t model)
+{
+    static const char *const broken[] = { "massive", "mean" };
+    static const char *const kinds[] = { "parametric", "contextual" };
+    for (int c = 0; c < 2; c++) {
+        if (!qk_find_answers(results, "kinds", model, broken[c], "kind", kinds[0]) &&
+            !qk_find_answers(results, "kinds", model, broken[c], "kind", kinds[1]))
+            continue;
+        qk_html(stream, "<li>%s, %s", results->models[model].name, qk_condition_words(broken[c]));
+        for (int k = 0; k < 2; k++) put_loss(stream, results, model, broken[c], kinds[k]);
+        const json_t *test = find_test(results, "kinds", model, "baseline", broken[c],
+                                       "contextual against parametric");
+        if (test && isfinite(qk_field_number(test, "estimate"))) {
+            double more = percent(test, "estimate");
+            qk_html(stream, "; the contextual ones lose %g points %s, pooled", fabs(more), more < 0 ? "less" : "more");
+            put_percent_interval(stream, test, "ci95");
+            put_p(stream, test);
+        }
+        fputs(".</li>\n", stream);
+    }
+    for (int k = 0; k < 2; k++) {
+        const json_t *random = qk_find_answers(results, "kinds", model, "random", "kind", kinds[k]);
+        if (!random) continue;
+        qk_html(stream, "<li>%s, as many random dims zeroed: %s questions ", results->models[model].name, kinds[k]);
+        put_change(stream, random);
+        fputs("; massive against random", stream);
+        put_p(stream, find_test(results, "conditions", model, "random", "massive", kinds[k]));
+        fputs(".</li>\n", stream);
+    }
+}
+
 /* Categories in which the model does not show more than somebody who has not read the question. */
 static void put_guesses(FILE *stream, const qk_results *results, size_t model)
 {
@@ -59,65 +170,79 @@ static void put_guesses(FILE *stream, const qk_results *results, size_t model)
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         double ci[2], chance = qk_field_number(row, "chance"), level = qk_field_number(row, "most_common");
-        if (qk_field_index(row, "model") != model) continue;
+        if (qk_field_index(row, "model") != model || !qk_field_is(row, "condition", "baseline")) continue;
         qk_field_pair(ci, row, "ci95");
         if (isnan(ci[0]) || ci[0] > fmax(isnan(chance) ? 0 : chance, level)) continue;
         if (n == 0) qk_html(stream, "<li>%s is not shown to be above guessing in ", results->models[model].name);
         qk_html(stream, n++ ? ", %s" : "%s", qk_field_text(row, "category"));
     }
-    if (n) fputs(".</li>\n", stream);
+    if (n) fputs(": what is lost there says nothing.</li>\n", stream);
 }
 
-static void put_comparisons(FILE *stream, const qk_results *results)
+/* One row of tests[] about two models. */
+static void put_comparison(FILE *stream, const qk_results *results, const json_t *row)
 {
-    const json_t *rows = qk_rows(results, "tests");
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        const json_t *row = json_array_get(rows, i), *models = json_object_get(row, "models");
-        size_t a = (size_t)json_integer_value(json_array_get(models, 0));
-        size_t b = (size_t)json_integer_value(json_array_get(models, 1));
-        qk_html(stream, "<li>%s questions, %s against %s: %g percentage points", qk_field_text(row, "comparison"),
-                results->models[b].name, results->models[a].name, percent(row, "estimate"));
-        put_percent_interval(stream, row, "ci95");
-        qk_html(stream, "; %g that only %s answers, %g that only %s does; ", qk_field_number(row, "only_first"),
-                results->models[a].name, qk_field_number(row, "only_second"), results->models[b].name);
-        if (*qk_field_text(row, "refused"))
-            qk_html(stream, "not tested: %s.</li>\n", qk_field_text(row, "refused"));
-        else
-            qk_html(stream, "%s, %s.</li>\n", qk_field_text(row, "name"), qk_field_text(row, "p"));
-    }
+    const json_t *models = json_object_get(row, "models");
+    const char *a = results->models[json_integer_value(json_array_get(models, 0))].name;
+    const char *b = results->models[json_integer_value(json_array_get(models, 1))].name;
+    bool losses = qk_field_is(row, "contrast", "losses");
+    qk_html(stream, losses ? "<li>What zeroing costs of %s questions, %s against %s: %g percentage points"
+                           : "<li>%s questions, %s against %s: %g percentage points",
+            qk_field_text(row, "comparison"), b, a, percent(row, "estimate"));
+    put_percent_interval(stream, row, "ci95");
+    if (!losses)
+        qk_html(stream, "; %g that only %s answers, %g that only %s does", qk_field_number(row, "only_first"), a,
+                qk_field_number(row, "only_second"), b);
+    put_p(stream, row);
+    fputs(".</li>\n", stream);
 }
 
 static void put_findings(FILE *stream, const qk_results *results)
 {
+    const json_t *tests = qk_rows(results, "tests");
     for (size_t m = 0; m < results->n_models; m++) put_model_findings(stream, results, m);
-    put_comparisons(stream, results);
+    for (size_t m = 0; m < results->n_models; m++) put_broken(stream, results, m);
+    for (size_t i = 0; i < json_array_size(tests); i++) {
+        const json_t *row = json_array_get(tests, i);
+        if (qk_field_is(row, "contrast", "models") || qk_field_is(row, "contrast", "losses"))
+            put_comparison(stream, results, row);
+    }
     for (size_t m = 0; m < results->n_models; m++) put_guesses(stream, results, m);
 }
 
 /* ---- tables */
 
-static void put_tables(FILE *stream, const qk_results *results)
+static void put_answers(FILE *stream, const qk_results *results)
 {
     static const qk_html_column categories[] = {
         { "model", "model", QK_CELL_MODEL, NULL },
+        { "condition", "condition", QK_CELL_TEXT, NULL },
         { "kind", "kind", QK_CELL_TEXT, NULL },
         { "category", "category", QK_CELL_TEXT, NULL },
+        { "judged by", "scoring", QK_CELL_TEXT, NULL },
         { "questions", "questions", QK_CELL_NUMBER, NULL },
-        { "right", "right", QK_CELL_NUMBER, NULL },
+        { "right", "right", QK_CELL_NUMBER, "random: mean over the controls" },
         { "accuracy", "accuracy", QK_CELL_NUMBER, "right / questions" },
         { "95 % interval", "ci95", QK_CELL_PAIR, "Wilson, over questions" },
+        { "corrected", "corrected", QK_CELL_NUMBER, "(accuracy - level) / (1 - level); level: chance, else same answer" },
+        { "lost", "loss", QK_CELL_NUMBER, "accuracy of the baseline minus this one" },
+        { "95 % interval", "loss_ci95", QK_CELL_PAIR, "of what is lost, over the same questions" },
         { "chance", "chance", QK_CELL_NUMBER, "guessing among the choices" },
         { "same answer", "most_common", QK_CELL_NUMBER, "always giving the most frequent answer" },
-        { "NLL", "nll", QK_CELL_NUMBER, "nats per answer, mean over questions" },
-        { "NLL per token", "nll_per_token", QK_CELL_NUMBER, "nats per token of the answers" },
+        { "NLL", "nll", QK_CELL_NUMBER, "nats per right answer, mean over questions" },
         { NULL, NULL, 0, NULL },
     };
     static const qk_html_column kinds[] = {
         { "model", "model", QK_CELL_MODEL, NULL },
+        { "condition", "condition", QK_CELL_TEXT, NULL },
         { "kind", "kind", QK_CELL_TEXT, NULL },
         { "categories", "categories", QK_CELL_NUMBER, NULL },
         { "mean accuracy", "macro", QK_CELL_NUMBER, "mean over categories" },
         { "95 % interval", "macro_ci95", QK_CELL_PAIR, "of the mean over these categories" },
+        { "corrected", "corrected", QK_CELL_NUMBER, "0: guessing, 1: all right; mean over categories" },
+        { "95 % interval", "corrected_ci95", QK_CELL_PAIR, NULL },
+        { "lost", "loss", QK_CELL_NUMBER, "against the baseline, mean over categories" },
+        { "95 % interval", "loss_ci95", QK_CELL_PAIR, NULL },
         { "same answer", "most_common", QK_CELL_NUMBER, "always the most frequent answer, mean over categories" },
         { "questions", "questions", QK_CELL_NUMBER, NULL },
         { "right", "right", QK_CELL_NUMBER, NULL },
@@ -126,27 +251,50 @@ static void put_tables(FILE *stream, const qk_results *results)
         { "NLL", "nll", QK_CELL_NUMBER, "nats per answer, mean over categories" },
         { NULL, NULL, 0, NULL },
     };
+    qk_html_table(stream, results, "Right answers by kind", qk_rows(results, "kinds"), NULL, kinds);
+    qk_html_table(stream, results, "Right answers by category", qk_rows(results, "categories"), NULL, categories);
+}
+
+static void put_tables(FILE *stream, const qk_results *results)
+{
     static const qk_html_column tests[] = {
+        { "contrast", "contrast", QK_CELL_TEXT,
+          "conditions: second minus first; kinds: contextual loss minus parametric; models: second minus first; losses: "
+          "what breaking costs the second minus what it costs the first" },
         { "models", "models", QK_CELL_MODELS, "first and second" },
+        { "conditions", "conditions", QK_CELL_LIST, "first and second" },
         { "questions", "comparison", QK_CELL_TEXT, NULL },
         { "n", "n", QK_CELL_NUMBER, "questions" },
         { "both right", "both", QK_CELL_NUMBER, NULL },
         { "only first", "only_first", QK_CELL_NUMBER, NULL },
         { "only second", "only_second", QK_CELL_NUMBER, NULL },
         { "neither", "neither", QK_CELL_NUMBER, NULL },
-        { "difference", "estimate", QK_CELL_NUMBER, "accuracy of the second minus that of the first" },
-        { "95 % interval", "ci95", QK_CELL_PAIR, "Agresti and Min" },
+        { "difference", "estimate", QK_CELL_NUMBER, "in accuracy" },
+        { "95 % interval", "ci95", QK_CELL_PAIR, "Agresti and Min; t for kinds and losses" },
+        { "detectable", "detectable", QK_CELL_NUMBER, "smallest difference that this test finds with 80 % power" },
         { "test", "name", QK_CELL_TEXT, NULL },
         { "p", "p", QK_CELL_TEXT, "two-sided" },
         { "log10 p, Holm", "log10_p_holm", QK_CELL_NUMBER, "corrected for the number of tests in this table" },
         { "not done because", "refused", QK_CELL_TEXT, NULL },
         { NULL, NULL, 0, NULL },
     };
-    qk_html_table(stream, results, "Right answers by category", qk_rows(results, "categories"), NULL, categories);
-    qk_html_table(stream, results, "Right answers by kind", qk_rows(results, "kinds"), NULL, kinds);
+    static const qk_html_column conditions[] = {
+        { "model", "model", QK_CELL_MODEL, NULL },
+        { "condition", "name", QK_CELL_TEXT, NULL },
+        { "q dims", "dims.q", QK_CELL_NUMBER, NULL },
+        { "k dims", "dims.k", QK_CELL_NUMBER, NULL },
+        { "v dims", "dims.v", QK_CELL_NUMBER, NULL },
+        { "elements", "receipt.visited", QK_CELL_NUMBER, "under the masks, over all questions" },
+        { "changed", "receipt.changed", QK_CELL_NUMBER, NULL },
+        { "largest change", "receipt.max_abs", QK_CELL_NUMBER, NULL },
+        { NULL, NULL, 0, NULL },
+    };
+    put_answers(stream, results);
     if (json_array_size(qk_rows(results, "tests")))
-        qk_html_table(stream, results, "Models against each other (the question is the unit)",
-                      qk_rows(results, "tests"), NULL, tests);
+        qk_html_table(stream, results, "Against each other (the question is the unit)", qk_rows(results, "tests"), NULL,
+                      tests);
+    if (json_array_size(qk_rows(results, "conditions")) > results->n_models)
+        qk_html_table(stream, results, "What was edited", qk_rows(results, "conditions"), NULL, conditions);
 }
 
 static void put_limits(FILE *stream, const qk_results *results)
@@ -160,6 +308,11 @@ static void put_limits(FILE *stream, const qk_results *results)
           "few patterns are more alike than that.</li>\n"
           "<li>The mean over categories weighs a small category like a large one; pooled accuracy weighs "
           "questions.</li>\n", stream);
+    if (json_is_true(json_object_get(results->settings, "broken")))
+        fputs("<li>An edit holds at every position, the answer's own tokens too. Means are those of the calibration "
+              "documents; the random controls are zeroed, so that the arm with means has no control of its own.</li>\n"
+              "<li>Near the floor and the ceiling little can be lost: compare what is lost with the corrected accuracy "
+              "that there was to lose.</li>\n", stream);
     if (json_is_true(json_object_get(results->settings, "cut_left")))
         fputs("<li>Prompts that did not fit lost their start, and with it maybe what they asked for.</li>\n", stream);
 }

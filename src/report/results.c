@@ -40,6 +40,12 @@ static bool is_model_pair(const json_t *value, size_t n_models)
            is_index(json_array_get(value, 1), n_models);
 }
 
+static bool is_text_pair(const json_t *value)
+{
+    return json_array_size(value) == 2 && json_is_string(json_array_get(value, 0)) &&
+           json_is_string(json_array_get(value, 1));
+}
+
 static bool fits(const qk_results *results, const json_t *value, qk_field_type type, size_t model)
 {
     size_t n_layers = model < results->n_models ? results->models[model].n_layers : 0;
@@ -54,6 +60,7 @@ static bool fits(const qk_results *results, const json_t *value, qk_field_type t
     case QK_IS_PAIR_OR_NULL: return is_pair(value);
     case QK_IS_MODEL: return is_index(value, results->n_models);
     case QK_IS_MODELS: return is_model_pair(value, results->n_models);
+    case QK_IS_TEXTS: return is_text_pair(value);
     case QK_IS_DOCUMENT: return is_index(value, results->n_documents);
     case QK_IS_LAYER: return is_index(value, n_layers);
     case QK_IS_TENSOR: return is_one_of(value, qk_result_tensors, 3);

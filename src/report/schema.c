@@ -13,6 +13,7 @@ const char *const qk_field_words[QK_N_FIELD_TYPES] = {
     [QK_IS_PAIR_OR_NULL] = "[low, high] or null",
     [QK_IS_MODEL] = "the index of a model",
     [QK_IS_MODELS] = "the indices of two models",
+    [QK_IS_TEXTS] = "two texts",
     [QK_IS_DOCUMENT] = "the index of a document",
     [QK_IS_LAYER] = "a layer of the model",
     [QK_IS_TENSOR] = "\"q\", \"k\" or \"v\"",
@@ -121,25 +122,33 @@ static const qk_field test_fields[] = {
 
 static const qk_field tasks_settings[] = {
     { "source", QK_IS_TEXT }, { "part", QK_IS_TEXT_OR_NULL }, { "limit", QK_IS_NUMBER_OR_NULL },
-    { "context", QK_IS_COUNT }, { "cut_left", QK_IS_ANY }, END
+    { "context", QK_IS_COUNT }, { "cut_left", QK_IS_ANY }, { "broken", QK_IS_ANY }, END
+};
+static const qk_field task_condition_fields[] = {
+    { "model", QK_IS_MODEL }, { "name", QK_IS_TEXT }, { "kind", QK_IS_TEXT }, { "dims", QK_IS_ANY },
+    { "seed", QK_IS_NUMBER_OR_NULL }, { "receipt", QK_IS_ANY }, END
 };
 static const qk_field category_fields[] = {
-    { "model", QK_IS_MODEL }, { "category", QK_IS_TEXT }, { "kind", QK_IS_TEXT }, { "questions", QK_IS_COUNT },
-    { "right", QK_IS_COUNT }, { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL },
+    { "model", QK_IS_MODEL }, { "condition", QK_IS_TEXT }, { "category", QK_IS_TEXT }, { "kind", QK_IS_TEXT },
+    { "scoring", QK_IS_TEXT }, { "questions", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL },
+    { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "corrected", QK_IS_NUMBER_OR_NULL },
+    { "corrected_ci95", QK_IS_PAIR_OR_NULL }, { "loss", QK_IS_NUMBER_OR_NULL }, { "loss_ci95", QK_IS_PAIR_OR_NULL },
     { "chance", QK_IS_NUMBER_OR_NULL }, { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
 };
 static const qk_field kind_fields[] = {
-    { "model", QK_IS_MODEL }, { "kind", QK_IS_TEXT }, { "categories", QK_IS_COUNT },
-    { "macro", QK_IS_NUMBER_OR_NULL }, { "macro_ci95", QK_IS_PAIR_OR_NULL }, { "questions", QK_IS_COUNT },
-    { "right", QK_IS_COUNT }, { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL },
-    { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
+    { "model", QK_IS_MODEL }, { "condition", QK_IS_TEXT }, { "kind", QK_IS_TEXT }, { "categories", QK_IS_COUNT },
+    { "macro", QK_IS_NUMBER_OR_NULL }, { "macro_ci95", QK_IS_PAIR_OR_NULL }, { "corrected", QK_IS_NUMBER_OR_NULL },
+    { "corrected_ci95", QK_IS_PAIR_OR_NULL }, { "loss", QK_IS_NUMBER_OR_NULL }, { "loss_ci95", QK_IS_PAIR_OR_NULL },
+    { "questions", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL }, { "accuracy", QK_IS_NUMBER_OR_NULL },
+    { "ci95", QK_IS_PAIR_OR_NULL }, { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
 };
 static const qk_field mcnemar_fields[] = {
-    { "models", QK_IS_MODELS }, { "comparison", QK_IS_TEXT }, { "name", QK_IS_TEXT }, { "n", QK_IS_COUNT },
-    { "both", QK_IS_COUNT }, { "only_first", QK_IS_COUNT }, { "only_second", QK_IS_COUNT },
-    { "neither", QK_IS_COUNT }, { "estimate", QK_IS_NUMBER_OR_NULL }, { "log10_p", QK_IS_NUMBER_OR_NULL },
+    { "contrast", QK_IS_TEXT }, { "models", QK_IS_MODELS }, { "conditions", QK_IS_TEXTS }, { "comparison", QK_IS_TEXT },
+    { "name", QK_IS_TEXT }, { "n", QK_IS_COUNT }, { "both", QK_IS_NUMBER_OR_NULL },
+    { "only_first", QK_IS_NUMBER_OR_NULL }, { "only_second", QK_IS_NUMBER_OR_NULL },
+    { "neither", QK_IS_NUMBER_OR_NULL }, { "estimate", QK_IS_NUMBER_OR_NULL }, { "log10_p", QK_IS_NUMBER_OR_NULL },
     { "p", QK_IS_TEXT_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "refused", QK_IS_TEXT_OR_NULL },
-    { "log10_p_holm", QK_IS_NUMBER_OR_NULL }, END
+    { "log10_p_holm", QK_IS_NUMBER_OR_NULL }, { "detectable", QK_IS_NUMBER_OR_NULL }, END
 };
 
 /* ---- training, recalibration */
@@ -194,6 +203,7 @@ static const qk_table disrupt_tables[] = {
     { NULL, NULL, NULL, NULL, 0 },
 };
 static const qk_table tasks_tables[] = {
+    { "conditions", task_condition_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "categories", category_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "kinds", kind_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "tests", mcnemar_fields, NULL, NULL, QK_SEARCHED_ROWS },

@@ -7,19 +7,36 @@
 
 static const double Z_95 = 1.959963984540054236;
 
-qk_interval qk_wilson(size_t n_right, size_t n)
+qk_interval qk_wilson(double n_right, size_t n)
 {
     qk_interval out = { NAN, NAN, NAN, NULL };
-    if (n == 0 || n_right > n) {
+    if (n == 0 || !(n_right >= 0 && n_right <= (double)n)) {
         out.refused = n == 0 ? "no questions" : "more right answers than questions";
         return out;
     }
-    double count = (double)n, share = (double)n_right / count, square = Z_95 * Z_95;
+    double count = (double)n, share = n_right / count, square = Z_95 * Z_95;
     double centre = (share + square / (2 * count)) / (1 + square / count);
     double reach = Z_95 / (1 + square / count) * sqrt(share * (1 - share) / count + square / (4 * count * count));
     out.estimate = share;
     out.low = n_right == 0 ? 0 : fmax(0, centre - reach);
-    out.high = n_right == n ? 1 : fmin(1, centre + reach);
+    out.high = n_right == count ? 1 : fmin(1, centre + reach);
+    return out;
+}
+
+qk_interval qk_paired_share(const double *x, const double *y, size_t n)
+{
+    qk_interval out = { NAN, NAN, NAN, n == 0 ? "no questions" : NULL };
+    double sum = 0, squares = 0, count = (double)n;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] - y[i];
+        squares += (x[i] - y[i]) * (x[i] - y[i]);
+    }
+    if (out.refused) return out;
+    double adjusted = count + 2, centre = sum / adjusted;
+    double reach = Z_95 * sqrt(fmax(0, ((squares + 1) / adjusted - centre * centre) / adjusted));
+    out.estimate = sum / count;
+    out.low = fmax(-1, centre - reach);
+    out.high = fmin(1, centre + reach);
     return out;
 }
 
@@ -36,8 +53,8 @@ qk_interval qk_mean_share(const qk_interval *shares, size_t n)
     }
     if (out.refused) return out;
     out.estimate = sum / count;
-    out.low = fmax(0, out.estimate - sqrt(below) / count);
-    out.high = fmin(1, out.estimate + sqrt(above) / count);
+    out.low = out.estimate - sqrt(below) / count;
+    out.high = out.estimate + sqrt(above) / count;
     return out;
 }
 

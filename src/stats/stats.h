@@ -83,10 +83,14 @@ qk_interval qk_bootstrap_difference(const double *num1, const double *num2, cons
 
 /* ---- shares of right answers; the unit is a question */
 
-/* Share of n_right in n with its 95 % Wilson score interval; refused for n = 0. */
-qk_interval qk_wilson(size_t n_right, size_t n);
-/* Mean of n independent shares, each weighing the same, with its 95 % interval from theirs (square and add: Zou and
- * Donner 2008); refused for n = 0 and where one of them was. */
+/* Share of n_right in n with its 95 % Wilson score interval; refused for n = 0.  n_right need not be whole: the mean of
+ * several looks at the same questions, whose interval is then no narrower than that of one look. */
+qk_interval qk_wilson(double n_right, size_t n);
+/* mean(x - y) of n questions, x and y in [0, 1] (1 = right), with its 95 % interval (Agresti and Min 2005: half a
+ * question added to each of the four cells of right and wrong); refused for n = 0. */
+qk_interval qk_paired_share(const double *x, const double *y, size_t n);
+/* Mean of n independent shares (or differences of shares), each weighing the same, with its 95 % interval from theirs
+ * (square and add: Zou and Donner 2008); refused for n = 0 and where one of them was. */
 qk_interval qk_mean_share(const qk_interval *shares, size_t n);
 /* Two models on the same n questions: of those that one of them alone gets right, how many are x's and how many y's.
  * Exact two-sided McNemar test; `estimate` is x's share minus y's, ci its 95 % interval (Agresti and Min 2005),

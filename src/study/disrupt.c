@@ -14,27 +14,22 @@ enum { ROWS_A_PASS = 65536 };
 
 /* ---- the journal: one row for each condition and document */
 
-static json_t *unit_payload(const qk_score *score, const qk_receipt *receipts, size_t n_edits)
+json_t *qk_receipts_json(const qk_receipt *receipts, size_t n_edits)
 {
-    qk_row unit = qk_row_start();
     json_t *list = json_array();
-    qk_row_count(&unit, "tokens", score->n_tokens);
-    qk_row_number(&unit, "nll", score->nll);
-    qk_row_json(&unit, "receipts", list);
-    for (size_t e = 0; e < n_edits; e++) {
+    for (size_t e = 0; list && e < n_edits; e++) {
         const qk_receipt *r = &receipts[e];
         json_t *row = json_pack("[I,I,f,f]", (json_int_t)r->visited, (json_int_t)r->changed, r->sum_abs, r->max_abs);
-        if (json_array_append_new(list, row)) unit.failed = true;
+        if (json_array_append_new(list, row) == 0) continue;
+        json_decref(list);
+        list = NULL;
     }
-    return qk_row_take(&unit);
+    return list;
 }
 
-/* False where the unit is not what this study would have written: it is then measured again. */
-static bool read_unit(double *nll, qk_receipt *receipts, const json_t *unit, size_t n_tokens, size_t n_edits)
+bool qk_receipts_read(qk_receipt *receipts, const json_t *list, size_t n_edits)
 {
-    const json_t *list = json_object_get(unit, "receipts"), *value = json_object_get(unit, "nll");
-    if (json_integer_value(json_object_get(unit, "tokens")) != (json_int_t)n_tokens) return false;
-    if (!json_is_number(value) || !json_is_array(list) || json_array_size(list) != n_edits) return false;
+    if (!json_is_array(list) || json_array_size(list) != n_edits) return false;
     for (size_t e = 0; e < n_edits; e++) {
         const json_t *row = json_array_get(list, e);
         if (json_array_size(row) != 4) return false;
@@ -43,6 +38,24 @@ static bool read_unit(double *nll, qk_receipt *receipts, const json_t *unit, siz
         receipts[e].sum_abs = json_number_value(json_array_get(row, 2));
         receipts[e].max_abs = json_number_value(json_array_get(row, 3));
     }
+    return true;
+}
+
+static json_t *unit_payload(const qk_score *score, const qk_receipt *receipts, size_t n_edits)
+{
+    qk_row unit = qk_row_start();
+    qk_row_count(&unit, "tokens", score->n_tokens);
+    qk_row_number(&unit, "nll", score->nll);
+    qk_row_json(&unit, "receipts", qk_receipts_json(receipts, n_edits));
+    return qk_row_take(&unit);
+}
+
+/* False where the unit is not what this study would have written: it is then measured again. */
+static bool read_unit(double *nll, qk_receipt *receipts, const json_t *unit, size_t n_tokens, size_t n_edits)
+{
+    const json_t *value = json_object_get(unit, "nll");
+    if (json_integer_value(json_object_get(unit, "tokens")) != (json_int_t)n_tokens) return false;
+    if (!json_is_number(value) || !qk_receipts_read(receipts, json_object_get(unit, "receipts"), n_edits)) return false;
     *nll = json_number_value(value);
     return true;
 }
@@ -139,7 +152,7 @@ static qk_status measure(qk_measured *m, const qk_named_model *model, size_t ind
         spec.conditions = conditions;
         spec.n_conditions = m->plan.n_arms;
         spec.score = true;
-        spec.allow_idle_edits = true; /* judged over all documents, journaled ones too: qk_disrupt_rows */
+        spec.allow_idle_edits = true; /* judged over all documents, journaled ones too: qk_disrupt_conditions */
         spec.on_score = on_score;
         spec.user = &l;
         status = qk_pass_run(&result, model->model, &spec, err);
@@ -155,7 +168,7 @@ static qk_status measure(qk_measured *m, const qk_named_model *model, size_t ind
     return status;
 }
 
-static void measured_free(qk_measured *m)
+void qk_measured_free(qk_measured *m)
 {
     for (size_t a = 0; m->receipts && a < m->plan.n_arms; a++) free(m->receipts[a]);
     free(m->receipts);
@@ -167,15 +180,14 @@ static void measured_free(qk_measured *m)
     *m = (qk_measured) { 0 };
 }
 
-static qk_status measured_start(qk_measured *m, const qk_documents *documents, qk_error *err)
+qk_status qk_measured_start(qk_measured *m, size_t n, qk_error *err)
 {
-    size_t n_arms = m->plan.n_arms, n = documents->n;
+    size_t n_arms = m->plan.n_arms;
     m->n_documents = n;
     qk_status status = qk_new_array(&m->n_tokens, n, sizeof *m->n_tokens, "scores", err);
     if (!status) status = qk_new_array(&m->nll, n_arms * n, sizeof *m->nll, "scores", err);
     if (!status) status = qk_new_array(&m->done, n_arms * n, sizeof *m->done, "scores", err);
     if (!status) status = qk_new_array(&m->receipts, n_arms, sizeof *m->receipts, "receipts", err);
-    for (size_t d = 0; !status && d < n; d++) m->n_tokens[d] = (double)(documents->items[d].n_tokens - 1);
     for (size_t a = 0; !status && a < n_arms; a++) {
         size_t n_edits = m->plan.arms[a].n_edits;
         if (n_edits) status = qk_new_array(&m->receipts[a], n * n_edits, sizeof *m->receipts[a], "receipts", err);
@@ -199,9 +211,9 @@ static qk_status average_controls(qk_measured *m, qk_error *err)
 /* ---- the study */
 
 /* What one model holds: masks and calibration maps, scores and receipts of every document, rows of results.json. */
-static uint64_t table_bytes(const qk_config *config, const qk_disrupt_settings *settings, size_t n_documents)
+uint64_t qk_disrupt_table_bytes(const qk_config *config, const qk_disrupt_settings *settings, size_t n_documents)
 {
-    uint64_t n_arms = 2 + settings->n_controls, n_edits = (uint64_t)config->n_layers * QK_N_TENSORS;
+    uint64_t n_arms = 2 + settings->both_ops + settings->n_controls, n_edits = (uint64_t)config->n_layers * QK_N_TENSORS;
     uint64_t dims = (uint64_t)config->n_layers * (uint64_t)(config->n_heads + 2 * config->n_kv_heads) *
                     (uint64_t)config->head_dim;
     uint64_t unit = sizeof(double) + sizeof(bool) + n_edits * sizeof(qk_receipt) + QK_STUDY_ROW_BYTES;
@@ -222,7 +234,10 @@ static qk_status refuse_overlap(const qk_documents *calibration, const qk_docume
     return QK_OK;
 }
 
-static void put_lists(qk_row *row, const qk_disrupt_settings *s, size_t n_layer_flags, const qk_documents *calibration)
+const char *const qk_control_names[] = { "excluding", "uniform", "same-head" };
+
+void qk_disrupt_put_lists(qk_row *row, const qk_disrupt_settings *s, size_t n_layer_flags,
+                          const qk_documents *calibration)
 {
     json_t *tensors = json_array(), *layers = json_array(), *seeds = json_array(), *ids = json_array();
     int failed = 0;
@@ -250,7 +265,6 @@ static json_t *json_settings(const qk_disrupt_settings *s, size_t n_layer_flags,
                              const qk_compute *compute, size_t context)
 {
     static const char *const presets[] = { NULL, "africa", "jin" };
-    static const char *const controls[] = { "excluding", "uniform", "same-head" };
     static const char *const maps[] = { "norms / sqrt(tokens), averaged over documents",
                                         "norms, averaged over documents", "norms of the very document" };
     bool jin = s->preset == QK_PRESET_JIN, top_k = s->criterion == QK_CRITERION_TOP_K;
@@ -261,8 +275,8 @@ static json_t *json_settings(const qk_disrupt_settings *s, size_t n_layer_flags,
     qk_row_text(&row, "map", maps[s->preset]);
     qk_row_text(&row, "site", s->post_rotation ? "post" : "pre");
     qk_row_text(&row, "op", jin ? "head-mean" : s->mean ? "mean" : "zero");
-    put_lists(&row, s, n_layer_flags, calibration);
-    qk_row_text(&row, "control", jin ? "uniform-in-head" : controls[s->control]);
+    qk_disrupt_put_lists(&row, s, n_layer_flags, calibration);
+    qk_row_text(&row, "control", jin ? "uniform-in-head" : qk_control_names[s->control]);
     qk_row_text(&row, "preset", presets[s->preset]);
     qk_row_count(&row, "context", context);
     qk_row_flag(&row, "bos", !compute->no_bos);
@@ -298,16 +312,18 @@ static qk_status disrupt_model(qk_measured *m, json_t *results, const qk_named_m
     if (!status && index == 0) status = qk_study_reserve_documents(budget, evaluation, err);
     if (!status && index == 0 && apart) status = qk_study_reserve_documents(budget, calibration, err);
     if (!status) {
-        uint64_t tables = table_bytes(&model->model->config, settings, evaluation->n);
+        uint64_t tables = qk_disrupt_table_bytes(&model->model->config, settings, evaluation->n);
         status = qk_study_reserve(budget, tables, "holding masks, scores and receipts", err);
     }
     if (!status) status = qk_disrupt_plan_model(&m->plan, model, calibration, settings, n_layer_flags, budget, err);
-    if (!status) status = measured_start(m, evaluation, err);
+    if (!status) status = qk_measured_start(m, evaluation->n, err);
     if (status) return status;
+    for (size_t d = 0; d < evaluation->n; d++) m->n_tokens[d] = (double)(evaluation->items[d].n_tokens - 1);
     read_journal(m, run, index);
     status = measure(m, model, index, evaluation, budget, run, err);
     if (!status) status = average_controls(m, err);
-    if (!status) status = qk_disrupt_rows(results, m, index, &model->model->config, err);
+    if (!status) status = qk_disrupt_conditions(results, m, index, &model->model->config, err);
+    if (!status) status = qk_disrupt_scores(results, m, index, err);
     if (!status) status = qk_disrupt_summary(results, m, index, evaluation, settings->n_bootstrap, err);
     return status;
 }
@@ -349,21 +365,28 @@ static qk_status run_models(json_t *out, qk_measured *measured, const qk_named_m
     return status;
 }
 
+size_t qk_disrupt_layer_flags(const qk_named_model *models, size_t n_models)
+{
+    size_t least = SIZE_MAX;
+    for (size_t m = 0; m < n_models; m++) {
+        size_t n = (size_t)models[m].model->config.n_layers;
+        if (n < least) least = n;
+    }
+    return least;
+}
+
 qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_t n_models, qk_documents *calibration,
                            qk_documents *evaluation, const qk_disrupt_settings *given, const qk_compute *compute,
                            qk_run *run, qk_error *err)
 {
     const qk_disrupt_settings settings = qk_disrupt_resolve(given);
-    size_t context = qk_study_context(models, n_models, compute), n_layer_flags = SIZE_MAX;
+    size_t context = qk_study_context(models, n_models, compute), n_layer_flags = 0;
     qk_measured *measured = NULL;
     if (settings.preset == QK_PRESET_AFRICA) calibration = evaluation;
     if (settings.preset == QK_PRESET_JIN) calibration = NULL;
     if (n_models == 0) return qk_fail(err, QK_E_ARGUMENT, "disrupt: expected a model, found none");
     if (!settings.preset && !calibration) return qk_fail(err, QK_E_ARGUMENT, "disrupt: no documents to find masks on");
-    for (size_t m = 0; m < n_models; m++) {
-        size_t n = (size_t)models[m].model->config.n_layers;
-        if (n < n_layer_flags) n_layer_flags = n;
-    }
+    n_layer_flags = qk_disrupt_layer_flags(models, n_models);
     qk_status status = settings.preset ? QK_OK : refuse_overlap(calibration, evaluation, err);
     if (!status) status = qk_new_array(&measured, n_models, sizeof *measured, "scores", err);
     if (status) return status;
@@ -375,7 +398,7 @@ qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_
                             context, run, err);
     }
     if (!status) *results = json_incref(out);
-    for (size_t m = 0; m < n_models; m++) measured_free(&measured[m]);
+    for (size_t m = 0; m < n_models; m++) qk_measured_free(&measured[m]);
     free(measured);
     json_decref(out);
     return status;

@@ -116,6 +116,27 @@ static qk_status add_massive(qk_disrupt_plan *plan, qk_arm *arm, const qk_named_
     return arm->n_edits ? QK_OK : refuse_empty(model, settings, peak, err);
 }
 
+/* The dims of `massive`, replaced by their calibration mean. */
+static qk_status add_mean(qk_disrupt_plan *plan, const qk_calibration *c, qk_error *err)
+{
+    const qk_arm *massive = &plan->arms[1];
+    qk_arm *arm = &plan->arms[plan->n_arms++];
+    *arm = (qk_arm) { .kind = QK_ARM_MEAN, .name = "mean" };
+    qk_status status = start_arm(arm, plan, massive->n_edits, err);
+    for (size_t i = 0; !status && i < massive->n_edits; i++) {
+        qk_edit edit = massive->edits[i];
+        size_t width = qk_width_of(c->config, massive->tensors[i]);
+        const double *mean = qk_calibration_mean(c, edit.layer, massive->tensors[i]);
+        float *values = qk_arena_alloc(&plan->arena, width * sizeof *values);
+        if (!values) return qk_out_of_memory(err, "means", width * sizeof *values);
+        for (size_t d = 0; d < width; d++) values[d] = (float)mean[d];
+        edit.op = QK_OP_MEAN;
+        edit.values = values;
+        add_edit(arm, &edit, massive->tensors[i], massive->n_dims[i]);
+    }
+    return status;
+}
+
 /* Jin: in each head the top_k dims by norm over the very document, replaced by their mean, after rotation. */
 static void add_jin(qk_arm *arm, const qk_config *config, const qk_disrupt_settings *settings)
 {
@@ -190,8 +211,8 @@ qk_status qk_disrupt_plan_model(qk_disrupt_plan *plan, const qk_named_model *mod
     qk_calibration c = { 0 };
     qk_status status = check_settings(model, settings, err);
     if (status) return status;
-    plan->arms = qk_arena_alloc(&plan->arena, (2 + settings->n_controls) * sizeof *plan->arms);
-    if (!plan->arms) return qk_out_of_memory(err, "conditions", (2 + settings->n_controls) * sizeof *plan->arms);
+    plan->arms = qk_arena_alloc(&plan->arena, (3 + settings->n_controls) * sizeof *plan->arms);
+    if (!plan->arms) return qk_out_of_memory(err, "conditions", (3 + settings->n_controls) * sizeof *plan->arms);
     plan->arms[0] = (qk_arm) { .kind = QK_ARM_BASELINE, .name = "baseline" };
     plan->arms[1] = (qk_arm) { .kind = QK_ARM_MASSIVE, .name = "massive" };
     plan->n_arms = 2;
@@ -202,6 +223,7 @@ qk_status qk_disrupt_plan_model(qk_disrupt_plan *plan, const qk_named_model *mod
         bool unnormalised = settings->preset == QK_PRESET_AFRICA;
         status = qk_calibrate(&c, model, calibration_set, settings->post_rotation, unnormalised, compute, err);
         if (!status) status = add_massive(plan, &plan->arms[1], model, &c, settings, n_layer_flags, err);
+        if (!status && settings->both_ops) status = add_mean(plan, &c, err);
     }
     for (size_t i = 0; !status && i < settings->n_controls; i++) {
         status = qk_disrupt_add_control(plan, &plan->arms[1], config, settings, settings->seed + i, err);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[] = { "baseline", "massive", "random" };
+static const char *const kind_names[] = { "baseline", "massive", "random", "mean" };
 
 /* ---- conditions[] and scores[] */
 
@@ -53,29 +53,12 @@ static json_t *json_dims(const qk_measured *m, const qk_arm *arm)
     size_t dims[QK_N_TENSORS] = { 0 };
     bool edited[QK_N_TENSORS] = { [QK_TENSOR_Q] = true, [QK_TENSOR_K] = true };
     qk_row row = qk_row_start();
-    for (size_t e = 0; e < m->plan.arms[1].n_edits; e++) edited[m->plan.arms[1].tensors[e]] = true;
+    for (size_t e = 0; m->plan.n_arms > 1 && e < m->plan.arms[1].n_edits; e++) edited[m->plan.arms[1].tensors[e]] = true;
     for (size_t e = 0; e < arm->n_edits; e++) dims[arm->tensors[e]] += arm->n_dims[e];
     for (int t = 0; t < QK_N_TENSORS; t++) {
         if (edited[t]) qk_row_count(&row, qk_tensor_letters[t], dims[t]);
     }
     return qk_row_take(&row);
-}
-
-static qk_status add_scores(json_t *results, const qk_measured *m, size_t model, size_t a, qk_error *err)
-{
-    qk_status status = QK_OK;
-    for (size_t d = 0; !status && d < m->n_documents; d++) {
-        double nll = qk_arm_nll(m, a)[d];
-        qk_row row = qk_row_start();
-        qk_row_count(&row, "model", model);
-        qk_row_text(&row, "condition", m->plan.arms[a].name);
-        qk_row_count(&row, "document", d);
-        qk_row_count(&row, "tokens", (size_t)m->n_tokens[d]);
-        qk_row_number(&row, "nll", nll);
-        qk_row_number(&row, "ppl", exp(nll / m->n_tokens[d]));
-        status = qk_row_append(json_object_get(results, "scores"), &row, err);
-    }
-    return status;
 }
 
 /* masks[]: which dims `massive` edits, so that a reader can look them up. */
@@ -112,9 +95,10 @@ static qk_status refuse_idle(const qk_measured *m, const qk_arm *arm, const qk_r
     return QK_OK;
 }
 
-qk_status qk_disrupt_rows(json_t *results, const qk_measured *m, size_t model, const qk_config *config, qk_error *err)
+qk_status qk_disrupt_conditions(json_t *results, const qk_measured *m, size_t model, const qk_config *config,
+                                qk_error *err)
 {
-    qk_status status = add_masks(results, m, model, config, err);
+    qk_status status = m->plan.n_arms < 2 ? QK_OK : add_masks(results, m, model, config, err);
     for (size_t a = 0; !status && a < m->plan.n_arms; a++) {
         const qk_arm *arm = &m->plan.arms[a];
         if ((status = refuse_idle(m, arm, m->receipts[a], err))) break;
@@ -126,7 +110,24 @@ qk_status qk_disrupt_rows(json_t *results, const qk_measured *m, size_t model, c
         qk_row_json(&row, "seed", arm->kind == QK_ARM_RANDOM ? json_integer((json_int_t)arm->seed) : json_null());
         qk_row_json(&row, "receipt", json_receipt(m, a));
         status = qk_row_append(json_object_get(results, "conditions"), &row, err);
-        if (!status) status = add_scores(results, m, model, a, err);
+    }
+    return status;
+}
+
+qk_status qk_disrupt_scores(json_t *results, const qk_measured *m, size_t model, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t i = 0; !status && i < m->plan.n_arms * m->n_documents; i++) {
+        size_t a = i / m->n_documents, d = i % m->n_documents;
+        double nll = qk_arm_nll(m, a)[d];
+        qk_row row = qk_row_start();
+        qk_row_count(&row, "model", model);
+        qk_row_text(&row, "condition", m->plan.arms[a].name);
+        qk_row_count(&row, "document", d);
+        qk_row_count(&row, "tokens", (size_t)m->n_tokens[d]);
+        qk_row_number(&row, "nll", nll);
+        qk_row_number(&row, "ppl", exp(nll / m->n_tokens[d]));
+        status = qk_row_append(json_object_get(results, "scores"), &row, err);
     }
     return status;
 }

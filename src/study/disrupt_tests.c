@@ -97,11 +97,12 @@ static qk_status correct(tests *t, qk_error *err)
 static size_t dose(const qk_measured *m)
 {
     size_t n = 0;
+    if (m->plan.n_arms < 2) return 0;
     for (size_t e = 0; e < m->plan.arms[1].n_edits; e++) n += m->plan.arms[1].n_dims[e];
     return n;
 }
 
-static qk_status warn_dose(json_t *warnings, const qk_measured *measured, size_t n_models, qk_error *err)
+qk_status qk_disrupt_warn_dose(json_t *warnings, const qk_measured *measured, size_t n_models, qk_error *err)
 {
     qk_status status = QK_OK;
     for (size_t b = 1; !status && b < n_models; b++) {
@@ -130,7 +131,7 @@ qk_status qk_disrupt_tests(json_t *results, const qk_measured *measured, size_t 
         for (size_t b = a + 1; !status && b < n_models; b++) status = compare_models(&t, measured, a, b, err);
     }
     if (!status) status = correct(&t, err);
-    if (!status) status = warn_dose(json_object_get(results, "warnings"), measured, n_models, err);
+    if (!status) status = qk_disrupt_warn_dose(json_object_get(results, "warnings"), measured, n_models, err);
     free(t.families);
     free(t.log10_p);
     return status;

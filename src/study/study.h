@@ -69,6 +69,7 @@ typedef struct qk_disrupt_settings {
     qk_criterion criterion;
     bool post_rotation;          /* masks are found and edits act after rotation */
     bool mean;                   /* --op mean: replaced by the calibration mean instead of zero */
+    bool both_ops;               /* an arm `mean` beside `massive`: the same dims, replaced by their calibration mean */
     bool tensor[QK_N_TENSORS];   /* --tensors q,k */
     const uint8_t *layers;       /* [n_layers of the smallest model] 1 = edited; NULL = all */
     qk_control control;
@@ -89,11 +90,15 @@ qk_status qk_study_disrupt(json_t **results, const qk_named_model *models, size_
 
 typedef struct qk_tasks_settings {
     bool cut_left;               /* --cut-left: a prompt longer than the context loses its start; else it is refused */
+    bool broken;                 /* the questions are asked under the conditions of `edits` too */
+    bool lenient;                /* a model in which nothing is massive is asked without edits, with a warning, not refused */
+    qk_disrupt_settings edits;   /* how masks are found, which dims the controls take; no preset, no bootstrap */
 } qk_tasks_settings;
-/* Every question by teacher forcing (docs/METHODS.md, "Questions").  With a run, samples.jsonl has a line for each model
- * and question. */
+/* Every question by teacher forcing (docs/METHODS.md, "Questions"), under every condition.  `calibration` finds the masks
+ * (NULL where nothing is broken).  With a run, samples.jsonl has a line for each model, condition and question. */
 qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t n_models, const qk_quiz *quiz,
-                         const qk_tasks_settings *settings, const qk_compute *compute, qk_run *run, qk_error *err);
+                         qk_documents *calibration, const qk_tasks_settings *settings, const qk_compute *compute,
+                         qk_run *run, qk_error *err);
 
 /* ---- capture and verify */
 

@@ -1,258 +1,210 @@
-/* tasks.c - questions with known answers, asked by teacher forcing: an answer is right when each of its tokens is the
- * likeliest one, given the prompt and the true tokens before it (what greedy decoding would say, to the letter).  All
- * questions of a model are one pass. */
+/* tasks.c - questions with known answers: is a model right as it is, and with its massive values broken? */
 #include "study/tasks.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char CONDITION[] = "baseline"; /* of the journal: conditions with edits are to stand beside it */
+enum { MASK_TOKENS = 512 /* of a calibration document, as the published experiment */ };
 
-/* ---- the journal */
-
-typedef struct asking {
+/* What a call works with. */
+typedef struct study {
     const qk_quiz *quiz;
-    qk_asked *asked;
-    const size_t *items; /* [sequences of the pass] which question each is */
-    size_t model;
-    qk_run *run;         /* NULL: no journal */
-} asking;
+    qk_documents *calibration;
+    const qk_tasks_settings *settings;
+    const qk_compute *compute;
+    size_t context, n_layer_flags;
+    qk_run *run;
+} study;
 
-static json_t *unit_payload(const qk_asked *asked)
+/* ---- results */
+
+static void put_edits(qk_row *row, const study *s)
 {
-    qk_row row = qk_row_start();
-    json_t *top = json_array();
-    qk_row_number(&row, "nll", asked->nll);
-    for (size_t i = 0; i < asked->n_answer; i++)
-        if (json_array_append_new(top, json_integer(asked->top[i]))) row.failed = true;
-    qk_row_json(&row, "top", top);
-    return qk_row_take(&row);
+    const qk_disrupt_settings *e = &s->settings->edits;
+    bool top_k = e->criterion == QK_CRITERION_TOP_K;
+    qk_row_number(row, "lambda", top_k ? NAN : e->lambda);
+    qk_row_json(row, "top_k", top_k ? json_integer((json_int_t)e->top_k) : json_null());
+    qk_row_text(row, "criterion", qk_criterion_name(e->criterion));
+    qk_row_text(row, "site", e->post_rotation ? "post" : "pre");
+    qk_row_text(row, "control", qk_control_names[e->control]);
+    qk_disrupt_put_lists(row, e, s->n_layer_flags, s->calibration);
 }
 
-static void judge(qk_asked *asked)
+static json_t *settings_json(const study *s)
 {
-    const int32_t *answer = asked->tokens + asked->n_tokens - asked->n_answer;
-    asked->right = memcmp(asked->top, answer, asked->n_answer * sizeof *answer) == 0;
-    asked->done = true;
-}
-
-/* A unit that is not what this study would have written is asked again. */
-static void read_unit(qk_asked *asked, const json_t *unit, int n_vocab)
-{
-    const json_t *top = json_object_get(unit, "top"), *nll = json_object_get(unit, "nll");
-    if (!json_is_number(nll) || json_array_size(top) != asked->n_answer) return;
-    for (size_t i = 0; i < asked->n_answer; i++) {
-        const json_t *id = json_array_get(top, i);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= n_vocab) return;
-        asked->top[i] = (int32_t)json_integer_value(id);
-    }
-    asked->nll = json_number_value(nll);
-    judge(asked);
-}
-
-static qk_status on_score(void *user, size_t sequence, size_t condition, const qk_score *score,
-                          const qk_receipt *receipts, qk_error *err)
-{
-    const asking *a = user;
-    size_t item = a->items[sequence];
-    qk_asked *asked = &a->asked[item];
-    (void)condition, (void)receipts;
-    if (score->n_tokens != asked->n_answer) {
-        return qk_fail(err, QK_E_CHECK, "question %s: expected %zu scored tokens, found %zu", a->quiz->items[item].id,
-                       asked->n_answer, score->n_tokens);
-    }
-    memcpy(asked->top, score->token_top, asked->n_answer * sizeof *asked->top);
-    asked->nll = score->nll;
-    judge(asked);
-    if (!a->run) return QK_OK;
-    json_t *payload = unit_payload(asked);
-    if (!payload) return qk_out_of_memory(err, "a unit of the journal", 0);
-    qk_status status = qk_run_put(a->run, a->model, CONDITION, item, payload, err);
-    json_decref(payload);
-    return status;
-}
-
-/* ---- asking one model */
-
-static qk_status ask(const asking *a, const qk_named_model *model, const qk_compute *compute, qk_error *err)
-{
-    size_t n = 0, *items = NULL;
-    qk_sequence *sequences = NULL;
-    qk_pass_result *result = NULL;
-    qk_status status = qk_new_array(&sequences, a->quiz->n, sizeof *sequences, "sequences", err);
-    if (!status) status = qk_new_array(&items, a->quiz->n, sizeof *items, "questions to ask", err);
-    for (size_t i = 0; !status && i < a->quiz->n; i++) {
-        qk_asked *asked = &a->asked[i];
-        json_t *unit = a->run ? qk_run_get(a->run, a->model, CONDITION, i) : NULL;
-        read_unit(asked, unit, model->model->config.n_vocab);
-        json_decref(unit);
-        if (asked->done) continue;
-        items[n] = i;
-        sequences[n++] = (qk_sequence) { asked->tokens, asked->n_tokens, asked->n_tokens - asked->n_answer };
-    }
-    asking listener = *a;
-    listener.items = items;
-    if (!status && n > 0) {
-        qk_pass_spec spec = qk_study_spec(compute);
-        spec.sequences = sequences;
-        spec.n_sequences = n;
-        spec.score = true;
-        spec.keep_token_top = true;
-        spec.on_score = on_score;
-        spec.user = &listener;
-        status = qk_pass_run(&result, model->model, &spec, err);
-    }
-    for (size_t i = 0; !status && i < n; i++) {
-        if (a->asked[items[i]].done) continue;
-        status = qk_fail(err, QK_E_CHECK, "question %s: was not scored", a->quiz->items[items[i]].id);
-    }
-    qk_pass_result_free(result);
-    free(sequences);
-    free(items);
-    return status;
-}
-
-/* ---- samples.jsonl */
-
-static qk_status write_samples(FILE *stream, const qk_quiz *quiz, const qk_asked *asked, const qk_named_model *model,
-                               qk_error *err)
-{
-    qk_status status = QK_OK;
-    for (size_t i = 0; !status && i < quiz->n; i++) {
-        const qk_quiz_item *item = &quiz->items[i];
-        const qk_quiz_category *category = &quiz->categories[item->category];
-        qk_row row = qk_row_start();
-        qk_row_text(&row, "model", model->name);
-        qk_row_text(&row, "condition", CONDITION);
-        qk_row_text(&row, "id", item->id);
-        qk_row_text(&row, "category", category->name);
-        qk_row_text(&row, "kind", category->contextual ? "contextual" : "parametric");
-        qk_row_text(&row, "prompt_sha256", item->sha256);
-        qk_row_text(&row, "answer", item->answer);
-        qk_row_json(&row, "predicted", qk_tasks_text(model->model->tokenizer, asked[i].top, asked[i].n_answer));
-        qk_row_flag(&row, "right", asked[i].right);
-        qk_row_number(&row, "nll", asked[i].nll);
-        qk_row_count(&row, "tokens", asked[i].n_tokens);
-        qk_row_count(&row, "answer_tokens", asked[i].n_answer);
-        qk_row_count(&row, "cut", asked[i].n_cut);
-        json_t *object = qk_row_take(&row);
-        char *line = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-        if (line) fprintf(stream, "%s\n", line);
-        else status = qk_out_of_memory(err, "a sample", 0);
-        free(line);
-        json_decref(object);
-    }
-    return status;
-}
-
-static qk_status write_all_samples(const qk_run *run, const qk_quiz *quiz, qk_asked *const *all,
-                                   const qk_named_model *models, size_t n_models, qk_error *err)
-{
-    qk_output out;
-    char *path = qk_path_join(qk_run_folder(run), "samples.jsonl");
-    if (!path) return qk_out_of_memory(err, "samples.jsonl", 0);
-    qk_status status = qk_output_open(&out, path, err);
-    free(path);
-    if (status) return status;
-    for (size_t m = 0; !status && m < n_models; m++) status = write_samples(out.stream, quiz, all[m], &models[m], err);
-    if (!status) return qk_output_commit(&out, err);
-    qk_output_discard(&out);
-    return status;
-}
-
-/* ---- the study */
-
-static json_t *settings_json(const qk_quiz *quiz, const qk_tasks_settings *settings, const qk_compute *compute,
-                             size_t context)
-{
+    const qk_quiz *quiz = s->quiz;
     qk_row row = qk_row_start();
     qk_row_text(&row, "source", quiz->source);
     qk_row_json(&row, "world", quiz->part ? json_integer((json_int_t)quiz->seed) : json_null());
     qk_row_text(&row, "part", quiz->part);
     qk_row_json(&row, "limit", quiz->per_category ? json_integer((json_int_t)quiz->per_category) : json_null());
-    qk_row_text(&row, "scoring", "teacher forcing, every token the likeliest");
-    qk_row_flag(&row, "cut_left", settings->cut_left);
-    qk_row_count(&row, "context", context);
-    qk_row_flag(&row, "bos", !compute->no_bos);
-    qk_row_text(&row, "precision", qk_precision_name(compute->precision));
-    qk_row_flag(&row, "reference", compute->reference);
+    qk_row_flag(&row, "broken", s->settings->broken);
+    if (s->settings->broken) put_edits(&row, s);
+    qk_row_flag(&row, "cut_left", s->settings->cut_left);
+    qk_row_count(&row, "context", s->context);
+    qk_row_flag(&row, "bos", !s->compute->no_bos);
+    qk_row_text(&row, "precision", qk_precision_name(s->compute->precision));
+    qk_row_flag(&row, "reference", s->compute->reference);
     return qk_row_take(&row);
 }
 
-static json_t *start_results(const qk_named_model *models, size_t n_models, const qk_quiz *quiz, json_t *settings)
+static json_t *start_results(const qk_named_model *models, size_t n_models, const study *s)
 {
-    static const char *const arrays[] = { "documents", "categories", "kinds", "tests", "warnings" };
+    static const char *const arrays[] = { "documents", "conditions", "masks", "categories", "kinds", "tests",
+                                          "warnings" };
     qk_row questions = qk_row_start(), out = qk_row_start();
-    qk_row_count(&questions, "n", quiz->n);
-    qk_row_count(&questions, "categories", quiz->n_categories);
-    qk_row_text(&questions, "sha256", quiz->sha256);
+    qk_row_count(&questions, "n", s->quiz->n);
+    qk_row_count(&questions, "categories", s->quiz->n_categories);
+    qk_row_text(&questions, "sha256", s->quiz->sha256);
     qk_row_text(&out, "study", "tasks");
     qk_row_count(&out, "schema", 1);
-    qk_row_json(&out, "settings", settings);
+    qk_row_json(&out, "settings", settings_json(s));
     qk_row_json(&out, "models", qk_json_models(models, n_models));
     qk_row_json(&out, "questions", qk_row_take(&questions));
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) qk_row_json(&out, arrays[i], json_array());
     return qk_row_take(&out);
 }
 
-static qk_status warn_cut(json_t *warnings, const qk_named_model *model, const qk_quiz *quiz, const qk_asked *asked,
-                          size_t context, qk_error *err)
+static qk_status warn_cut(json_t *warnings, const qk_answers *a, size_t context, qk_error *err)
 {
     size_t n_cut = 0;
-    for (size_t i = 0; i < quiz->n; i++) n_cut += asked[i].n_cut > 0;
+    for (size_t i = 0; i < a->quiz->n; i++) {
+        bool cut = false;
+        for (size_t t = 0; t < a->asked[i].n_trials; t++) cut = cut || a->asked[i].trials[t].n_cut > 0;
+        n_cut += cut;
+    }
     if (n_cut == 0) return QK_OK;
     return qk_json_warn(warnings, err, "%s: %zu of %zu prompts lost their start to fit %zu tokens: what they asked for "
-                        "may be gone", model->name, n_cut, quiz->n, context);
+                        "may be gone", a->model->name, n_cut, a->quiz->n, context);
 }
 
-/* Prompts and answers, tokens, and a row of the samples while it is written. */
-static uint64_t table_bytes(const qk_quiz *quiz, const qk_asked *asked)
+/* ---- one model */
+
+/* Prompts and answers, tokens, replies, and a row of the samples while it is written. */
+static uint64_t table_bytes(const study *s, const qk_answers *a)
 {
-    uint64_t bytes = quiz->n * (sizeof *asked + sizeof *quiz->items + sizeof(qk_sequence) + sizeof(size_t));
-    for (size_t i = 0; i < quiz->n; i++)
-        bytes += asked[i].n_tokens * sizeof(int32_t) + strlen(quiz->items[i].prompt) + strlen(quiz->items[i].answer);
-    return bytes + (quiz->n_categories + 2) * QK_STUDY_ROW_BYTES;
+    size_t n_controls = s->settings->broken ? s->settings->edits.n_controls : 0, n_arms = 3 + n_controls;
+    uint64_t bytes = s->quiz->n * (sizeof *a->asked + sizeof *s->quiz->items);
+    for (size_t i = 0; i < s->quiz->n; i++) {
+        bytes += strlen(s->quiz->items[i].prompt) + strlen(s->quiz->items[i].answer);
+        for (size_t t = 0; t < a->asked[i].n_trials; t++)
+            bytes += a->asked[i].trials[t].n_tokens * sizeof(int32_t) + sizeof(qk_trial) + sizeof(qk_sequence) +
+                     n_arms * (sizeof(qk_reply) + 64);
+    }
+    if (s->settings->broken)
+        bytes += qk_disrupt_table_bytes(&a->model->model->config, &s->settings->edits, s->quiz->n);
+    return bytes + n_arms * (s->quiz->n_categories + 2) * QK_STUDY_ROW_BYTES;
 }
 
-static qk_status ask_model(qk_asked **asked, json_t *results, const qk_quiz *quiz, const qk_named_model *model,
-                           size_t index, const qk_tasks_settings *settings, size_t context, const qk_compute *compute,
-                           qk_compute *budget, qk_run *run, qk_error *err)
+/* The arms of one model; where nothing is massive in it and nobody insists, the baseline alone. */
+static qk_status plan_arms(qk_answers *a, json_t *warnings, const study *s, const qk_compute *budget, qk_error *err)
 {
-    qk_status status = qk_tasks_encode(asked, quiz, model, context, settings->cut_left, compute->no_bos, err);
-    uint64_t tables = status ? 0 : table_bytes(quiz, *asked);
+    qk_disrupt_plan *plan = &a->measured.plan;
+    qk_error why = { QK_OK, "" };
+    qk_status status = QK_OK;
+    if (s->settings->broken) {
+        size_t cut = s->context && s->context < MASK_TOKENS ? s->context : MASK_TOKENS;
+        status = qk_study_tokenize(s->calibration, a->model, cut, budget->no_bos, err);
+        if (status) return status;
+        status = qk_disrupt_plan_model(plan, a->model, s->calibration, &s->settings->edits, s->n_layer_flags, budget,
+                                       &why);
+        if (status != QK_E_CHECK || !s->settings->lenient) {
+            if (status) qk_fail(err, status, "%s", why.message);
+            return status;
+        }
+        status = qk_json_warn(warnings, err, "%s (this model was asked without edits alone)", why.message);
+    } else {
+        plan->arms = qk_arena_alloc(&plan->arena, sizeof *plan->arms);
+        if (!plan->arms) return qk_out_of_memory(err, "conditions", sizeof *plan->arms);
+        plan->arms[0] = (qk_arm) { .kind = QK_ARM_BASELINE, .name = "baseline" };
+    }
+    plan->n_arms = 1;
+    return status;
+}
+
+static qk_status ask_model(qk_answers *a, qk_marked *marked, json_t *results, size_t index, const study *s,
+                           qk_compute *budget, qk_error *err)
+{
+    json_t *warnings = json_object_get(results, "warnings");
+    qk_status status = qk_tasks_encode(&a->asked, s->quiz, a->model, s->context, s->settings->cut_left,
+                                       s->compute->no_bos, err);
+    uint64_t tables = status ? 0 : table_bytes(s, a);
     if (!status) status = qk_study_reserve(budget, tables, "holding the questions", err);
-    asking a = { .quiz = quiz, .asked = *asked, .model = index, .run = run };
-    if (!status) status = ask(&a, model, budget, err);
-    status = qk_study_over_budget(status, compute, budget, err);
-    if (!status) status = qk_tasks_rows(results, quiz, *asked, index, err);
-    if (!status) status = warn_cut(json_object_get(results, "warnings"), model, quiz, *asked, context, err);
+    if (!status) status = plan_arms(a, warnings, s, budget, err);
+    if (!status) status = qk_tasks_ask(a, index, budget, s->run, err);
+    status = qk_study_over_budget(status, s->compute, budget, err);
+    if (!status) status = qk_disrupt_conditions(results, &a->measured, index, &a->model->model->config, err);
+    if (!status) status = qk_tasks_mark(marked, a, err);
+    if (!status) status = qk_tasks_rows(results, a, marked, index, err);
+    if (!status) status = warn_cut(warnings, a, s->context, err);
+    return status;
+}
+
+/* ---- the study */
+
+/* A mask that was found on what is asked would be tested on its own ground. */
+static qk_status refuse_overlap(const study *s, qk_error *err)
+{
+    for (size_t d = 0; s->settings->broken && d < s->calibration->n; d++)
+        for (size_t i = 0; i < s->quiz->n; i++)
+            if (strcmp(s->calibration->items[d].sha256, s->quiz->items[i].sha256) == 0)
+                return qk_fail(err, QK_E_ARGUMENT, "document %s is in the calibration set and is the prompt of question "
+                               "%s: masks must be found on other text than they are tested on",
+                               s->calibration->items[d].id, s->quiz->items[i].id);
+    return QK_OK;
+}
+
+static qk_status warn_all(json_t *warnings, const qk_answers *all, size_t n_models, const qk_quiz *quiz, qk_error *err)
+{
+    qk_measured *measured = NULL;
+    qk_status status = qk_new_array(&measured, n_models, sizeof *measured, "models", err);
+    for (size_t m = 0; !status && m < n_models; m++) measured[m] = all[m].measured;
+    if (!status) status = qk_disrupt_warn_dose(warnings, measured, n_models, err);
+    free(measured);
+    if (status || quiz->n_repeated == 0) return status;
+    return qk_json_warn(warnings, err, "%zu of %zu questions repeat an earlier one to the letter: intervals are too "
+                        "narrow", quiz->n_repeated, quiz->n);
+}
+
+static qk_status run_models(json_t *out, qk_answers *all, qk_marked *marked, const qk_named_model *models,
+                            size_t n_models, const study *s, qk_error *err)
+{
+    qk_compute budget = *s->compute; /* what the models before leave */
+    qk_status status = QK_OK;
+    for (size_t m = 0; !status && m < n_models; m++) {
+        all[m] = (qk_answers) { .quiz = s->quiz, .model = &models[m],
+                                .measured = { .model = models[m].name } };
+        status = ask_model(&all[m], &marked[m], out, m, s, &budget, err);
+        if (status) qk_prefix(err, status, "%s", models[m].name);
+    }
+    if (!status) status = warn_all(json_object_get(out, "warnings"), all, n_models, s->quiz, err);
+    if (!status) status = qk_tasks_tests(out, s->quiz, marked, n_models, err);
+    if (!status && s->run) status = qk_tasks_samples(s->run, all, n_models, err);
     return status;
 }
 
 qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t n_models, const qk_quiz *quiz,
-                         const qk_tasks_settings *settings, const qk_compute *compute, qk_run *run, qk_error *err)
+                         qk_documents *calibration, const qk_tasks_settings *settings, const qk_compute *compute,
+                         qk_run *run, qk_error *err)
 {
-    size_t context = qk_study_context(models, n_models, compute);
-    qk_asked **all = NULL;
-    qk_compute budget = *compute; /* what the models before leave */
+    study s = { quiz, calibration, settings, compute, qk_study_context(models, n_models, compute),
+                qk_disrupt_layer_flags(models, n_models), run };
+    qk_answers *all = NULL;
+    qk_marked *marked = NULL;
+    json_t *out = NULL;
     if (n_models == 0) return qk_fail(err, QK_E_ARGUMENT, "tasks: expected a model, found none");
-    json_t *out = start_results(models, n_models, quiz, settings_json(quiz, settings, compute, context));
-    json_t *warnings = json_object_get(out, "warnings");
-    qk_status status = out ? QK_OK : qk_out_of_memory(err, "results", 0);
+    if (settings->broken && !calibration) return qk_fail(err, QK_E_ARGUMENT, "tasks: no documents to find masks on");
+    qk_status status = refuse_overlap(&s, err);
     if (!status) status = qk_new_array(&all, n_models, sizeof *all, "answers", err);
-    for (size_t m = 0; !status && m < n_models; m++) {
-        status = ask_model(&all[m], out, quiz, &models[m], m, settings, context, compute, &budget, run, err);
-        if (status) qk_prefix(err, status, "%s", models[m].name);
-    }
-    if (!status && quiz->n_repeated) {
-        status = qk_json_warn(warnings, err, "%zu of %zu questions repeat an earlier one to the letter: intervals are "
-                              "too narrow", quiz->n_repeated, quiz->n);
-    }
-    if (!status) status = qk_tasks_tests(out, quiz, all, n_models, err);
-    if (!status && run) status = write_all_samples(run, quiz, all, models, n_models, err);
+    if (!status) status = qk_new_array(&marked, n_models, sizeof *marked, "marks", err);
+    if (!status && !(out = start_results(models, n_models, &s))) status = qk_out_of_memory(err, "results", 0);
+    if (!status) status = run_models(out, all, marked, models, n_models, &s, err);
     if (!status) *results = json_incref(out);
-    for (size_t m = 0; all && m < n_models; m++) qk_tasks_free(all[m], quiz->n);
+    for (size_t m = 0; all && m < n_models; m++) qk_answers_free(&all[m]);
+    for (size_t m = 0; marked && m < n_models; m++) qk_arena_free(&marked[m].arena);
     free(all);
+    free(marked);
     json_decref(out);
     return status;
 }

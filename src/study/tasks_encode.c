@@ -22,63 +22,89 @@ static qk_status encode(int32_t **tokens, size_t *n, const encoder *e, const cha
     return status;
 }
 
-static qk_status check_ids(const encoder *e, const qk_quiz_item *item, const int32_t *tokens, size_t n, qk_error *err)
+/* "question test-fact-7", with file and line where its id is not made of them. */
+static qk_status blame(const qk_quiz_item *item, qk_status status, qk_error *err)
+{
+    char place[32];
+    size_t n = (size_t)snprintf(place, sizeof place, "#%zu", item->line), n_id = strlen(item->id);
+    bool by_place = n_id > n && strcmp(item->id + n_id - n, place) == 0;
+    if (by_place) return qk_prefix(err, status, "question %s", item->id);
+    return qk_prefix(err, status, "%s:%zu: question %s", item->path, item->line, item->id);
+}
+
+static qk_status check_ids(const encoder *e, int32_t *tokens, size_t n, qk_error *err)
 {
     int n_vocab = e->model->model->config.n_vocab;
     for (size_t t = 0; t < n; t++) {
         if (tokens[t] >= 0 && tokens[t] < n_vocab) continue;
-        return qk_fail(err, QK_E_FORMAT, "question %s, token %zu: expected ids of the model, 0 to %d, found %d: is the "
-                       "tokenizer another model's?", item->id, t, n_vocab - 1, (int)tokens[t]);
+        return qk_fail(err, QK_E_FORMAT, "token %zu: expected ids of the model, 0 to %d, found %d: is the tokenizer "
+                       "another model's?", t, n_vocab - 1, (int)tokens[t]);
     }
     return QK_OK;
 }
 
 /* Leaves out the start of the prompt, but for a beginning-of-sequence token, until the question fits. */
-static qk_status fit(qk_asked *asked, const encoder *e, const qk_quiz_item *item, qk_error *err)
+static qk_status fit(qk_trial *trial, const encoder *e, qk_error *err)
 {
     const qk_tokenizer_info *info = qk_tokenizer_describe(e->tokenizer);
-    size_t over = asked->n_tokens - e->context, n_prompt = asked->n_tokens - asked->n_answer;
-    size_t kept = info->bos >= 0 && asked->tokens[0] == info->bos;
+    size_t over = trial->n_tokens - e->context, n_prompt = trial->n_tokens - trial->n_answer;
+    size_t kept = info->bos >= 0 && trial->tokens[0] == info->bos;
     if (!e->cut_left) {
-        return qk_fail(err, QK_E_ARGUMENT, "question %s: %zu tokens with its answer, the context has %zu (-c sets it, "
-                       "--cut-left leaves out the start of such prompts)", item->id, asked->n_tokens, e->context);
+        return qk_fail(err, QK_E_ARGUMENT, "%zu tokens with its answer, the context has %zu (-c sets it, --cut-left "
+                       "leaves out the start of such prompts)", trial->n_tokens, e->context);
     }
     if (over + kept >= n_prompt) {
-        return qk_fail(err, QK_E_ARGUMENT, "question %s: the answer alone has %zu tokens, the context %zu: nothing of "
-                       "the prompt would be left", item->id, asked->n_answer, e->context);
+        return qk_fail(err, QK_E_ARGUMENT, "the answer alone has %zu tokens, the context %zu: nothing of the prompt "
+                       "would be left", trial->n_answer, e->context);
     }
-    memmove(asked->tokens + kept, asked->tokens + kept + over,
-            (asked->n_tokens - kept - over) * sizeof *asked->tokens);
-    asked->n_tokens -= over;
-    asked->n_cut = over;
+    memmove(trial->tokens + kept, trial->tokens + kept + over,
+            (trial->n_tokens - kept - over) * sizeof *trial->tokens);
+    trial->n_tokens -= over;
+    trial->n_cut = over;
     return QK_OK;
 }
 
-static qk_status encode_item(qk_asked *asked, const encoder *e, const qk_quiz_item *item, qk_error *err)
+/* prompt[n_prompt] are the tokens of the prompt alone. */
+static qk_status encode_trial(qk_trial *trial, const encoder *e, const qk_quiz_item *item, const char *answer,
+                              const int32_t *prompt, size_t n_prompt, qk_error *err)
 {
-    int32_t *prompt = NULL;
-    size_t n_prompt = 0, n_common = 0, n_text = strlen(item->prompt) + strlen(item->answer) + 2;
+    size_t n_common = 0, n_text = strlen(item->prompt) + strlen(answer) + 2;
     char *text = malloc(n_text);
     if (!text) return qk_out_of_memory(err, item->id, n_text);
-    snprintf(text, n_text, "%s %s", item->prompt, item->answer);
-    qk_status status = encode(&prompt, &n_prompt, e, item->prompt, err);
-    if (!status) status = encode(&asked->tokens, &asked->n_tokens, e, text, err);
-    if (status) qk_prefix(err, status, "question %s", item->id);
-    while (!status && n_common < n_prompt && n_common < asked->n_tokens && prompt[n_common] == asked->tokens[n_common])
-        n_common++;
-    asked->n_answer = asked->n_tokens - n_common;
-    if (!status && asked->n_answer == 0)
-        status = qk_fail(err, QK_E_FORMAT, "question %s: the answer adds no token to the prompt", item->id);
-    if (!status && n_common == 0) {
-        status = qk_fail(err, QK_E_ARGUMENT, "question %s: no token stands before the answer: a prompt of its own "
-                         "tokens or a beginning-of-sequence token is needed", item->id);
-    }
-    if (!status) status = check_ids(e, item, asked->tokens, asked->n_tokens, err);
-    if (!status && e->context && asked->n_tokens > e->context) status = fit(asked, e, item, err);
-    if (!status) status = qk_new_array(&asked->top, asked->n_answer, sizeof *asked->top, "an answer", err);
-    free(prompt);
+    snprintf(text, n_text, "%s %s", item->prompt, answer);
+    qk_status status = encode(&trial->tokens, &trial->n_tokens, e, text, err);
     free(text);
+    if (status) return status;
+    while (n_common < n_prompt && n_common < trial->n_tokens && prompt[n_common] == trial->tokens[n_common])
+        n_common++;
+    trial->n_answer = trial->n_tokens - n_common;
+    if (trial->n_answer == 0) return qk_fail(err, QK_E_FORMAT, "the answer adds no token to the prompt");
+    if (n_common == 0) {
+        return qk_fail(err, QK_E_ARGUMENT, "no token stands before the answer: a prompt of its own tokens or a "
+                       "beginning-of-sequence token is needed");
+    }
+    status = check_ids(e, trial->tokens, trial->n_tokens, err);
+    if (!status && e->context && trial->n_tokens > e->context) status = fit(trial, e, err);
     return status;
+}
+
+static qk_status encode_item(qk_asked *asked, const encoder *e, size_t index, qk_error *err)
+{
+    const qk_quiz_item *item = &e->quiz->items[index];
+    bool by_choice = qk_by_choice(e->quiz, index);
+    int32_t *prompt = NULL;
+    size_t n_prompt = 0, n_trials = by_choice ? item->n_choices : 1;
+    qk_status status = qk_new_array(&asked->trials, n_trials, sizeof *asked->trials, "an answer", err);
+    if (status) return status;
+    asked->n_trials = n_trials;
+    asked->answer = by_choice ? item->choice : 0;
+    status = encode(&prompt, &n_prompt, e, item->prompt, err);
+    for (size_t t = 0; !status && t < n_trials; t++) {
+        const char *answer = by_choice ? item->choices[t] : item->answer;
+        status = encode_trial(&asked->trials[t], e, item, answer, prompt, n_prompt, err);
+    }
+    free(prompt);
+    return status ? blame(item, status, err) : QK_OK;
 }
 
 qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_model *model, size_t context,
@@ -91,7 +117,7 @@ qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_
                        "%s: no tokenizer: %s", model->name, model->model->tokenizer_error.message);
     }
     qk_status status = qk_new_array(&list, quiz->n, sizeof *list, "questions", err);
-    for (size_t i = 0; i < quiz->n && !status; i++) status = encode_item(&list[i], &e, &quiz->items[i], err);
+    for (size_t i = 0; i < quiz->n && !status; i++) status = encode_item(&list[i], &e, i, err);
     if (status) qk_tasks_free(list, quiz->n);
     else *asked = list;
     return status;
@@ -100,10 +126,27 @@ qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_
 void qk_tasks_free(qk_asked *asked, size_t n)
 {
     for (size_t i = 0; asked && i < n; i++) {
-        free(asked[i].tokens);
-        free(asked[i].top);
+        for (size_t t = 0; t < asked[i].n_trials; t++) free(asked[i].trials[t].tokens);
+        free(asked[i].trials);
     }
     free(asked);
+}
+
+qk_status qk_tasks_sequences(qk_sequence **sequences, size_t *n, const qk_asked *asked, size_t n_asked, qk_error *err)
+{
+    size_t n_trials = 0, at = 0;
+    qk_sequence *list = NULL;
+    for (size_t i = 0; i < n_asked; i++) n_trials += asked[i].n_trials;
+    qk_status status = qk_new_array(&list, n_trials, sizeof *list, "sequences", err);
+    if (status) return status;
+    for (size_t i = 0; i < n_asked; i++)
+        for (size_t t = 0; t < asked[i].n_trials; t++, at++) {
+            const qk_trial *trial = &asked[i].trials[t];
+            list[at] = (qk_sequence) { trial->tokens, trial->n_tokens, trial->n_tokens - trial->n_answer };
+        }
+    *sequences = list;
+    *n = n_trials;
+    return QK_OK;
 }
 
 json_t *qk_tasks_text(const qk_tokenizer *tokenizer, const int32_t *tokens, size_t n)

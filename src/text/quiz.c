@@ -53,6 +53,10 @@ static qk_status find_category(size_t *index, qk_quiz *quiz, const qk_quiz_sourc
     size_t c = 0;
     while (c < quiz->n_categories && strcmp(quiz->categories[c].name, source->category) != 0) c++;
     *index = c;
+    if (c < quiz->n_categories && quiz->categories[c].scoring != source->scoring)
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: category \"%.80s\": expected to be judged by %s, as before, found %s",
+                       place.path, place.line, source->category, qk_scoring_name(quiz->categories[c].scoring),
+                       qk_scoring_name(source->scoring));
     if (c < quiz->n_categories && quiz->categories[c].contextual != source->contextual)
         return qk_fail(err, QK_E_FORMAT, "%s:%zu: category \"%.80s\": expected %s, as before, found %s", place.path,
                        place.line, source->category, kind_word(!source->contextual), kind_word(source->contextual));
@@ -62,7 +66,7 @@ static qk_status find_category(size_t *index, qk_quiz *quiz, const qk_quiz_sourc
                        place.path, place.line, source->category, QK_QUIZ_CATEGORIES);
     const char *name = qk_arena_copy(&quiz->arena, source->category, strlen(source->category));
     if (!name) return qk_out_of_memory(err, "a category", strlen(source->category));
-    quiz->categories[quiz->n_categories++] = (qk_quiz_category){ name, source->contextual };
+    quiz->categories[quiz->n_categories++] = (qk_quiz_category){ name, source->contextual, source->scoring };
     return QK_OK;
 }
 
@@ -72,6 +76,29 @@ static const char *name_by_place(qk_arena *arena, qk_place place)
     char *id = qk_arena_alloc(arena, strlen(name) + 24);
     if (id) sprintf(id, "%s#%zu", name, place.line);
     return id;
+}
+
+/* Texts of one question into the quiz's arena; false when out of memory. */
+static bool copy_texts(qk_quiz_item *item, qk_quiz *quiz, const qk_quiz_source *source)
+{
+    qk_arena *arena = &quiz->arena;
+    const qk_quiz_item *last = quiz->n ? &quiz->items[quiz->n - 1] : NULL;
+    const char **choices = source->n_choices ? qk_arena_alloc(arena, source->n_choices * sizeof *choices) : NULL;
+    bool good = choices || source->n_choices == 0;
+    item->id = source->id ? qk_arena_copy(arena, source->id, strlen(source->id)) : name_by_place(arena, source->place);
+    item->prompt = qk_arena_copy(arena, source->prompt, strlen(source->prompt));
+    item->answer = qk_arena_copy(arena, source->answer, strlen(source->answer));
+    item->path = last && strcmp(last->path, source->place.path) == 0
+                     ? last->path : qk_arena_copy(arena, source->place.path, strlen(source->place.path));
+    item->line = source->place.line;
+    for (size_t i = 0; good && i < source->n_choices; i++) {
+        choices[i] = qk_arena_copy(arena, source->choices[i], strlen(source->choices[i]));
+        good = choices[i] != NULL;
+        if (good && strcmp(choices[i], source->answer) == 0) item->choice = i;
+    }
+    item->choices = choices;
+    item->n_choices = source->n_choices;
+    return good && item->id && item->prompt && item->answer && item->path;
 }
 
 qk_status qk_quiz_set_add(qk_quiz_set *set, const qk_quiz_source *source, qk_error *err)
@@ -85,12 +112,7 @@ qk_status qk_quiz_set_add(qk_quiz_set *set, const qk_quiz_source *source, qk_err
     if (!qk_grow(&quiz->items, &set->capacity, quiz->n + 1, sizeof *quiz->items) ||
         !qk_grow(&set->places, &set->place_capacity, quiz->n + 1, sizeof *set->places))
         return qk_out_of_memory(err, "questions", quiz->n * sizeof item);
-    item.id = source->id ? qk_arena_copy(&quiz->arena, source->id, strlen(source->id))
-                         : name_by_place(&quiz->arena, source->place);
-    item.prompt = qk_arena_copy(&quiz->arena, source->prompt, strlen(source->prompt));
-    item.answer = qk_arena_copy(&quiz->arena, source->answer, strlen(source->answer));
-    if (!item.id || !item.prompt || !item.answer)
-        return qk_out_of_memory(err, "a question", strlen(source->prompt));
+    if (!copy_texts(&item, quiz, source)) return qk_out_of_memory(err, "a question", strlen(source->prompt));
     qk_sha256_of(item.sha256, item.prompt, strlen(item.prompt));
     set->places[quiz->n] = source->place;
     quiz->items[quiz->n++] = item;
@@ -160,6 +182,8 @@ static void hash_quiz(qk_quiz *quiz)
         qk_sha256_add(&hash, category->name, strlen(category->name) + 1);
         qk_sha256_add(&hash, category->contextual ? "c" : "p", 1);
         qk_sha256_add(&hash, chance, (size_t)n + 1);
+        for (size_t k = 0; k < item->n_choices; k++)
+            qk_sha256_add(&hash, item->choices[k], strlen(item->choices[k]) + 1);
     }
     qk_sha256_hex(quiz->sha256, &hash);
 }
@@ -183,6 +207,21 @@ void qk_quiz_set_free(qk_quiz_set *set)
     qk_quiz_free(&set->quiz);
     free(set->places);
     *set = (qk_quiz_set){ 0 };
+}
+
+static const char *const scoring_names[] = { "exact", "choice" };
+
+const char *qk_scoring_name(qk_scoring scoring) { return scoring_names[scoring]; }
+
+qk_status qk_quiz_score(qk_quiz *quiz, qk_scoring scoring, qk_error *err)
+{
+    for (size_t i = 0; i < quiz->n && scoring == QK_SCORE_CHOICE; i++) {
+        if (quiz->items[i].n_choices) continue;
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: question %s: judged by choice: expected choices, found none",
+                       quiz->items[i].path, quiz->items[i].line, quiz->items[i].id);
+    }
+    for (size_t c = 0; c < quiz->n_categories; c++) quiz->categories[c].scoring = scoring;
+    return QK_OK;
 }
 
 void qk_quiz_free(qk_quiz *quiz)

@@ -7,10 +7,22 @@
 
 enum { QK_QUIZ_CATEGORIES = 256 /* at most; every result table has a row for each */ };
 
+/* How an answer is judged (docs/METHODS.md, "Scoring"). */
+typedef enum qk_scoring {
+    QK_SCORE_EXACT,  /* the answer to the letter: each of its tokens is the likeliest, given the true ones before it */
+    QK_SCORE_CHOICE, /* among the choices the answer has the greatest log-probability, summed over its tokens */
+    QK_N_SCORINGS
+} qk_scoring;
+const char *qk_scoring_name(qk_scoring scoring); /* "exact", ...; lives for ever */
+
 /* Texts live as long as the quiz; valid UTF-8 without white space at the end of the prompt and around the answer. */
 typedef struct qk_quiz_item {
     const char *id;        /* unique in its quiz: as given, or file name#line; the world's: test-fact-12 */
     const char *prompt, *answer;
+    const char *const *choices; /* [n_choices] different texts, the answer among them; n_choices 0: none were told */
+    size_t n_choices, choice;   /* which of them is the answer */
+    const char *path;      /* of the file it came from, or "world", ...; messages name it with the line */
+    size_t line;
     size_t category;       /* index into categories */
     double chance;         /* of the right answer by guessing among the choices; NaN where there are none */
     char sha256[65];       /* of the prompt */
@@ -19,6 +31,7 @@ typedef struct qk_quiz_item {
 typedef struct qk_quiz_category {
     const char *name;
     bool contextual;       /* answered from the prompt alone; else parametric: from what the model knows */
+    qk_scoring scoring;
 } qk_quiz_category;
 
 typedef struct qk_quiz {
@@ -44,6 +57,8 @@ qk_status qk_quiz_load(qk_quiz *out, const char *const *paths, size_t n_paths, s
 /* Questions 0 to per_category - 1 of each kind k with bit 1 << k in `kinds` (0 = all) in one split of the world. */
 qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned kinds, size_t per_category,
                         qk_error *err);
+/* Every category is judged this way; refused, by file and line, where a question has not what that takes (choices). */
+qk_status qk_quiz_score(qk_quiz *quiz, qk_scoring scoring, qk_error *err);
 void qk_quiz_free(qk_quiz *quiz);
 
 #endif

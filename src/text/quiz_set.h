@@ -15,7 +15,10 @@ typedef struct qk_quiz_set {
 /* What a question is made of; all borrowed, `id` NULL where not told. */
 typedef struct qk_quiz_source {
     const char *id, *prompt, *answer, *category;
+    const char *const *choices; /* [n_choices] the answer among them */
+    size_t n_choices;
     bool contextual;
+    qk_scoring scoring;
     double chance;
     qk_place place;
 } qk_quiz_source;

@@ -6,23 +6,20 @@
 
 static const char *const part_names[] = { "train", "validation", "test" };
 
-/* Where all answers are one of a few, a guess is right so often. */
-static double chance_of(qk_question_kind kind)
-{
-    return kind == QK_QUESTION_SENTIMENT ? 0.5 : NAN;
-}
-
 static qk_status add_question(qk_quiz_set *set, const qk_world *world, qk_split split, qk_question_kind kind,
                               size_t index, qk_error *err)
 {
     qk_question question;
+    static const char *const sentiments[] = { "good", "bad" };
+    bool closed = kind == QK_QUESTION_SENTIMENT; /* all answers are one of a few */
     char id[80];
     qk_status status = qk_world_ask(&question, world, split, kind, index, err);
     if (status) return status;
     snprintf(id, sizeof id, "%s-%s-%zu", part_names[split], qk_question_category(kind), index);
     qk_quiz_source source = { .id = id, .prompt = question.prompt, .answer = question.answer,
                               .category = qk_question_category(kind), .contextual = qk_question_is_contextual(kind),
-                              .chance = chance_of(kind), .place = { "world", index + 1 } };
+                              .chance = closed ? 0.5 : NAN, .choices = sentiments, .n_choices = closed ? 2 : 0,
+                              .place = { "world", index + 1 } };
     status = qk_quiz_set_add(set, &source, err);
     free(question.prompt);
     free(question.answer);
