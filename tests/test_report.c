@@ -1,5 +1,6 @@
 /* test_report.c - tables, figures and page out of three small runs (tests/data/report: two made by
- * tools/report_fixture.py, tasks by 36 questions to two small models, as they are and broken, by rows of the program itself). */
+ * tools/report_fixture.py, tasks by 36 questions to two small models, as they are and broken, the program's own
+ * output). */
 #include "report_files.h"
 
 /* ---- what a good run gives */

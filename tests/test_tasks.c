@@ -496,7 +496,8 @@ static void broken_answers_are_those_of_the_edited_model(void **state)
     const json_t *said = find_row(results, "kinds", "condition", "massive", "kind", "contextual", NULL);
     const json_t *base = find_row(results, "kinds", "condition", "baseline", "kind", "contextual", NULL);
     assert_near(number(test, "estimate"), number(said, "accuracy") - number(base, "accuracy"), 1e-12);
-    assert_near(number(test, "only_first") - number(test, "only_second"), number(base, "right") - number(said, "right"), 0);
+    assert_near(number(test, "only_first") - number(test, "only_second"),
+                number(base, "right") - number(said, "right"), 0);
     assert_true(number(test, "detectable") > 0 && json_is_null(json_object_get(base, "loss")));
     json_decref(results), json_decref(samples);
 

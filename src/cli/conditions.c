@@ -15,6 +15,7 @@ static qk_disrupt_settings settings_of(const cli_options *options)
         .criterion = (qk_criterion)options->criterion,
         .post_rotation = options->site == SITE_POST,
         .mean = options->op == OP_MEAN,
+        .both_ops = (options->conditions & CONDITION_MEAN) != 0,
         .control = (qk_control)options->control,
         .n_controls = options->conditions & CONDITION_RANDOM ? options->given[OPTION_SEEDS] ? options->seeds : 1 : 0,
         .seed = options->seed,
@@ -88,7 +89,8 @@ static qk_status check_options(const cli_options *options, qk_error *err)
     static const cli_option_id of_broken[] = { OPTION_LAMBDA,  OPTION_CRITERION, OPTION_SITE,   OPTION_OP,
                                                OPTION_TENSORS, OPTION_LAYERS,    OPTION_PRESET, OPTION_CALIB };
     static const cli_option_id of_random[] = { OPTION_CONTROL, OPTION_SEEDS };
-    bool random = options->conditions & CONDITION_RANDOM, broken = random || options->conditions & CONDITION_MASSIVE;
+    bool random = options->conditions & CONDITION_RANDOM;
+    bool broken = options->conditions & (CONDITION_RANDOM | CONDITION_MASSIVE | CONDITION_MEAN);
     for (size_t i = 0; i < sizeof of_broken / sizeof *of_broken && !broken; i++)
         if (options->given[of_broken[i]])
             return qk_fail(err, QK_E_ARGUMENT, "--%s: expected --conditions massive or random beside it",
@@ -97,6 +99,8 @@ static qk_status check_options(const cli_options *options, qk_error *err)
         if (options->given[of_random[i]])
             return qk_fail(err, QK_E_ARGUMENT, "--%s: expected --conditions random beside it",
                            cli_option_name(of_random[i]));
+    if (options->conditions & CONDITION_MEAN && options->preset == QK_PRESET_JIN)
+        return qk_fail(err, QK_E_ARGUMENT, "--conditions mean: expected no --preset jin beside it, whose massive does so");
     if (options->control == CONTROL_ROPE)
         return qk_fail(err, QK_E_ARGUMENT, "--control: expected excluding, uniform or same-head, found rope");
     return QK_OK;
@@ -105,11 +109,12 @@ static qk_status check_options(const cli_options *options, qk_error *err)
 qk_status cli_load_conditions(cli_conditions *out, cli_command *command, const cli_models *models, qk_error *err)
 {
     static const int bits[] = {
-        [QK_ARM_BASELINE] = CONDITION_BASELINE, [QK_ARM_MASSIVE] = CONDITION_MASSIVE, [QK_ARM_RANDOM] = CONDITION_RANDOM
+        [QK_ARM_BASELINE] = CONDITION_BASELINE, [QK_ARM_MASSIVE] = CONDITION_MASSIVE,
+        [QK_ARM_RANDOM] = CONDITION_RANDOM, [QK_ARM_MEAN] = CONDITION_MEAN,
     };
     const cli_options *options = &command->options;
     qk_status status = check_options(options, err);
-    bool broken = options->conditions & (CONDITION_MASSIVE | CONDITION_RANDOM);
+    bool broken = options->conditions & (CONDITION_MASSIVE | CONDITION_RANDOM | CONDITION_MEAN);
     if (!status && broken) status = plan_broken(out, command, models, err);
     if (status) return status;
     out->items = qk_arena_alloc(&command->arena, (out->plan.n_arms + 2) * sizeof *out->items);

@@ -145,7 +145,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_CUT_LEFT] = { "cut-left", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(cut_left),
                           .doc = "leave out the start of prompts that do not fit -c, which are else refused" },
     [OPTION_SCORE] = { "score", "HOW", 0, GROUP_QUESTION, MATTERS CHOICE(score, scorings),
-                       .doc = "exact: the answer to the letter; choice: the likeliest of the choices (as the file says)" },
+                       .doc = "exact: the answer to the letter; choice: the likeliest of the choices (as the file "
+                              "says)" },
     [OPTION_HOOKS] = { "hooks", "LIST", 0, GROUP_QUESTION, LIST(hooks),
                        .doc = "sites such as 'blocks.*.attn.hook_q,rot_k6'; repeatable" },
     [OPTION_TOLERANCE] = { "tolerance", "X", 0, GROUP_QUESTION, NUMBER(tolerance, 0, 1e9),

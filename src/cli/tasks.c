@@ -31,7 +31,8 @@ static void add_percent_interval(cli_table *table, const json_t *pair, double sc
 static qk_status print_categories(const json_t *results, qk_error *err)
 {
     static const char *const heads[] = { "model", "condition", "kind",        "category", "n",             "right",
-                                         "%",     "95 %",      "corrected %", "chance %", "same answer %", "nats/answer" };
+                                         "%",     "95 %",      "corrected %", "chance %", "same answer %",
+                                         "nats/answer" };
     cli_table table;
     size_t i;
     json_t *row;
@@ -296,12 +297,12 @@ const cli_verb verb_tasks = {
     .line = "Ask questions with known answers, and compare models on them",
     .details =
         "Each question is asked as the model is, with its massive query and key dims zeroed, with them replaced by "
-        "their mean, and with as many random dims zeroed (--conditions). An answer is right where each of its tokens is "
-        "the likeliest, given the prompt and the true tokens before it (--score exact), or where it is the likeliest of "
-        "the choices. Parametric questions ask what the model knows, contextual ones what their prompt says. Beside each "
-        "accuracy stands what guessing would reach; conditions and models are compared on the same questions (exact "
-        "McNemar test). Masks are found on --calib, else on the world's validation part, or with --questions on built-in "
-        "documents. Without --questions 200 of each category (or --limit) about the synthetic world are asked.",
+        "their mean, and with as many random dims zeroed (--conditions). An answer is right where each of its tokens "
+        "is the likeliest, given the prompt and the true tokens before it (--score exact), or where it is the likeliest "
+        "of the choices. Parametric questions ask what the model knows, contextual ones what their prompt says. Beside "
+        "each accuracy stands what guessing would reach; conditions and models are compared on the same questions "
+        "(exact McNemar test). Masks are found on --calib, else on the world's validation part, or with --questions on "
+        "built-in documents. Without --questions 200 of each category (or --limit) about the synthetic world are asked.",
     .examples = "  qkscope tasks models/tiny models/tiny-drope --world 42 --part test --limit 500 -o runs/tasks\n"
                 "  qkscope tasks models/tiny --conditions massive,random --lambda 4 --seeds 5 --layers 0-3\n"
                 "  qkscope tasks models/tiny --conditions baseline --categories fact,pass_key\n"

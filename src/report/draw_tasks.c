@@ -1,5 +1,5 @@
-/* draw_tasks.c - accuracy by category and by kind: models side by side, as they are and broken, beside what guessing would
- * reach. */
+/* draw_tasks.c - accuracy by category and by kind: models side by side, as they are and broken, beside what
+ * guessing would reach. */
 #include <math.h>
 #include <string.h>
 
@@ -198,7 +198,7 @@ qk_status qk_draw_kinds(qk_drawing *drawing, const qk_results *results, qk_error
     figure->height = top + 264;
     figure->description =
         qk_figure_text(figure, "Right answers to what the model must know and to what only its prompt says, as it is, "
-                               "with massive dims broken, and with as many random dims zeroed (mean over the controls). "
-                               "Mean over categories; 95 %% intervals of that mean.");
+                               "with massive dims broken, and with as many random dims zeroed (mean over the "
+                               "controls). Mean over categories; 95 %% intervals of that mean.");
     return QK_OK;
 }

@@ -20,12 +20,13 @@ static void put_percent_interval(FILE *stream, const json_t *row, const char *na
 static void put_scoring(FILE *stream, const qk_results *results)
 {
     static const struct { const char *name, *sentence; } ways[] = {
-        { "exact", "Each is the prompt, a space and the true answer, read at once. An answer counts as <b>right</b> when "
-                   "each of its tokens is the one that the model holds likeliest, given the prompt and the true tokens "
-                   "before it: what greedy decoding would say, to the letter. Another wording of a right answer counts as "
-                   "wrong. " },
-        { "choice", "Where choices are given, the prompt is read with each of them, and the answer is <b>right</b> when "
-                    "the model holds it likelier than every other choice (log-probabilities summed over its tokens). " },
+        { "exact", "Each is the prompt, a space and the true answer, read at once. An answer counts as <b>right</b> "
+                   "when each of its tokens is the one that the model holds likeliest, given the prompt and the true tokens "
+                   "before it: what greedy decoding would say, to the letter. Another wording of a right answer "
+                   "counts as wrong. " },
+        { "choice", "Where choices are given, the prompt is read with each of them, and the answer is <b>right</b> "
+                    "when the model holds it likelier than every other choice (log-probabilities summed over its "
+                    "tokens). " },
     };
     const json_t *rows = qk_rows(results, "categories");
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
@@ -42,8 +43,8 @@ static void put_conditions(FILE *stream, const qk_results *results)
     const json_t *s = results->settings;
     qk_shown_condition shown[QK_SHOWN_CONDITIONS];
     if (qk_conditions_shown(shown, results) < 2) return;
-    fputs("<p>Every question was asked again with the <b>massive</b> dims of queries and keys zeroed, with them replaced "
-          "by their mean, or with as many <b>random</b> dims zeroed, as the list of conditions says. ", stream);
+    fputs("<p>Every question was asked again with the <b>massive</b> dims of queries and keys zeroed, with them "
+          "replaced by their mean, or with as many <b>random</b> dims zeroed, as the list of conditions says. ", stream);
     if (isfinite(qk_field_number(s, "lambda")))
         qk_html(stream, "Massive is a dim whose norm is above %g times the mean", qk_field_number(s, "lambda"));
     else
@@ -224,7 +225,8 @@ static void put_answers(FILE *stream, const qk_results *results)
         { "right", "right", QK_CELL_NUMBER, "random: mean over the controls" },
         { "accuracy", "accuracy", QK_CELL_NUMBER, "right / questions" },
         { "95 % interval", "ci95", QK_CELL_PAIR, "Wilson, over questions" },
-        { "corrected", "corrected", QK_CELL_NUMBER, "(accuracy - level) / (1 - level); level: chance, else same answer" },
+        { "corrected", "corrected", QK_CELL_NUMBER,
+          "(accuracy - level) / (1 - level); level: chance, else same answer" },
         { "lost", "loss", QK_CELL_NUMBER, "accuracy of the baseline minus this one" },
         { "95 % interval", "loss_ci95", QK_CELL_PAIR, "of what is lost, over the same questions" },
         { "chance", "chance", QK_CELL_NUMBER, "guessing among the choices" },
@@ -259,8 +261,8 @@ static void put_tables(FILE *stream, const qk_results *results)
 {
     static const qk_html_column tests[] = {
         { "contrast", "contrast", QK_CELL_TEXT,
-          "conditions: second minus first; kinds: contextual loss minus parametric; models: second minus first; losses: "
-          "what breaking costs the second minus what it costs the first" },
+          "conditions: second minus first; kinds: contextual loss minus parametric; models: second minus first; "
+          "losses: what breaking costs the second minus what it costs the first" },
         { "models", "models", QK_CELL_MODELS, "first and second" },
         { "conditions", "conditions", QK_CELL_LIST, "first and second" },
         { "questions", "comparison", QK_CELL_TEXT, NULL },

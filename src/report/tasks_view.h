@@ -1,4 +1,5 @@
-/* tasks_view.h - what the figures and the page say alike of questions: the conditions shown, and how they are called. */
+/* tasks_view.h - what the figures and the page say alike of questions: the conditions shown, and how they are
+ * called. */
 #ifndef QK_REPORT_TASKS_VIEW_H
 #define QK_REPORT_TASKS_VIEW_H
 

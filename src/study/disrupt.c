@@ -213,7 +213,8 @@ static qk_status average_controls(qk_measured *m, qk_error *err)
 /* What one model holds: masks and calibration maps, scores and receipts of every document, rows of results.json. */
 uint64_t qk_disrupt_table_bytes(const qk_config *config, const qk_disrupt_settings *settings, size_t n_documents)
 {
-    uint64_t n_arms = 2 + settings->both_ops + settings->n_controls, n_edits = (uint64_t)config->n_layers * QK_N_TENSORS;
+    uint64_t n_arms = 2 + settings->both_ops + settings->n_controls;
+    uint64_t n_edits = (uint64_t)config->n_layers * QK_N_TENSORS;
     uint64_t dims = (uint64_t)config->n_layers * (uint64_t)(config->n_heads + 2 * config->n_kv_heads) *
                     (uint64_t)config->head_dim;
     uint64_t unit = sizeof(double) + sizeof(bool) + n_edits * sizeof(qk_receipt) + QK_STUDY_ROW_BYTES;

@@ -53,7 +53,8 @@ static json_t *json_dims(const qk_measured *m, const qk_arm *arm)
     size_t dims[QK_N_TENSORS] = { 0 };
     bool edited[QK_N_TENSORS] = { [QK_TENSOR_Q] = true, [QK_TENSOR_K] = true };
     qk_row row = qk_row_start();
-    for (size_t e = 0; m->plan.n_arms > 1 && e < m->plan.arms[1].n_edits; e++) edited[m->plan.arms[1].tensors[e]] = true;
+    const qk_arm *massive = m->plan.n_arms > 1 ? &m->plan.arms[1] : NULL;
+    for (size_t e = 0; massive && e < massive->n_edits; e++) edited[massive->tensors[e]] = true;
     for (size_t e = 0; e < arm->n_edits; e++) dims[arm->tensors[e]] += arm->n_dims[e];
     for (int t = 0; t < QK_N_TENSORS; t++) {
         if (edited[t]) qk_row_count(&row, qk_tensor_letters[t], dims[t]);

@@ -149,8 +149,8 @@ static qk_status refuse_overlap(const study *s, qk_error *err)
     for (size_t d = 0; s->settings->broken && d < s->calibration->n; d++)
         for (size_t i = 0; i < s->quiz->n; i++)
             if (strcmp(s->calibration->items[d].sha256, s->quiz->items[i].sha256) == 0)
-                return qk_fail(err, QK_E_ARGUMENT, "document %s is in the calibration set and is the prompt of question "
-                               "%s: masks must be found on other text than they are tested on",
+                return qk_fail(err, QK_E_ARGUMENT, "document %s is in the calibration set and is the prompt of "
+                               "question %s: masks must be found on other text than they are tested on",
                                s->calibration->items[d].id, s->quiz->items[i].id);
     return QK_OK;
 }

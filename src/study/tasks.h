@@ -14,7 +14,7 @@ typedef struct qk_trial {
 
 /* One question as one model reads it. */
 typedef struct qk_asked {
-    qk_trial *trials;     /* [n_trials] one, with the answer; judged by choice: one for each choice, in their order; owned */
+    qk_trial *trials;     /* [n_trials] one, with the answer; judged by choice: one for each choice; owned */
     size_t n_trials;
     size_t answer;        /* the trial with the right answer */
 } qk_asked;
@@ -28,7 +28,8 @@ typedef struct qk_reply {
     bool right;
 } qk_reply;
 
-/* What a model said to all of them.  measured.nll is that of the right answers, measured.n_tokens counts their tokens. */
+/* What a model said to all of them.  measured.nll is that of the right answers, measured.n_tokens counts their
+ * tokens. */
 typedef struct qk_answers {
     const qk_quiz *quiz;
     const qk_named_model *model;
@@ -50,8 +51,8 @@ static inline bool qk_by_choice(const qk_quiz *quiz, size_t question)
 /* ---- tasks_encode.c */
 
 /* asked[quiz->n], malloc'ed.  The answer's tokens are those behind the longest common start of the prompt's tokens and
- * the whole text's.  A question that is longer than `context` (0 = any length) is refused by file and line, or loses the
- * start of its prompt with `cut_left` (a beginning-of-sequence token stays). */
+ * the whole text's.  A question that is longer than `context` (0 = any length) is refused by file and line, or loses
+ * the start of its prompt with `cut_left` (a beginning-of-sequence token stays). */
 qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_model *model, size_t context,
                           bool cut_left, bool no_bos, qk_error *err);
 void qk_tasks_free(qk_asked *asked, size_t n);

@@ -1,5 +1,5 @@
-/* tasks_rows.c - what the answers say: accuracy by condition, category and kind, beside what guessing would reach and what
- * the baseline had. */
+/* tasks_rows.c - what the answers say: accuracy by condition, category and kind, beside what guessing would reach and
+ * what the baseline had. */
 #include "study/tasks.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* tasks_tests.c - conditions, kinds and models against each other; the question is the unit, and one family of all tests. */
+/* tasks_tests.c - conditions, kinds and models against each other; the question is the unit, and one family of all
+ * tests. */
 #include "study/tasks.h"
 
 #include <math.h>
