@@ -41,6 +41,8 @@ typedef enum cli_option_id {
     OPTION_PROMPT, OPTION_PROMPT_FILE, OPTION_MAX_NEW_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_P, OPTION_STOP,
     OPTION_PHASE, OPTION_IGNORE_END, OPTION_CONDITIONS, OPTION_EDIT,
     OPTION_DROP_LAYERS, OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_QK_NORM, OPTION_TEMPERATURE_CONTEXT,
+    OPTION_METHOD, OPTION_LENGTHS, OPTION_FIND, OPTION_FIND_LENGTHS, OPTION_DEPTHS, OPTION_TRIALS, OPTION_ROPE_SCALE,
+    OPTION_TEMPERATURE_SLOPE, OPTION_SLIDING,
     N_OPTIONS
 } cli_option_id;
 
@@ -79,6 +81,11 @@ typedef struct cli_options {
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
     int schedule, dtype, qk_norm, phase, score;
     int figures, tensors, categories, conditions;                                           /* bit sets */
+    int methods, find;                                                          /* of context: bit sets */
+    const char *lengths, *find_lengths, *depths;
+    uint64_t trials;
+    double rope_scale, temperature_slope;
+    bool sliding;
 } cli_options;
 
 typedef struct cli_choice { const char *name; int value; } cli_choice; /* lists end with a NULL name */

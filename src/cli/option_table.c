@@ -2,6 +2,7 @@
 #include "cli/option_table.h"
 
 #include "generate/generate.h"
+#include "model/scaling.h"
 #include "text/world.h"
 #include "train/train.h"
 
@@ -60,6 +61,24 @@ static const cli_choice categories[] = {
 
 static const cli_choice scorings[] = {
     { "exact", QK_SCORE_EXACT }, { "choice", QK_SCORE_CHOICE }, { NULL, 0 },
+};
+
+static const cli_choice methods[] = {
+    { "none", 1 << QK_METHOD_NONE },
+    { "crop", 1 << QK_METHOD_CROP },
+    { "linear", 1 << QK_METHOD_LINEAR },
+    { "ntk", 1 << QK_METHOD_NTK },
+    { "ntk-parts", 1 << QK_METHOD_NTK_PARTS },
+    { "dynamic", 1 << QK_METHOD_DYNAMIC },
+    { "yarn", 1 << QK_METHOD_YARN },
+    { "llama3", 1 << QK_METHOD_LLAMA3 },
+    { "longrope", 1 << QK_METHOD_LONGROPE },
+    { "temperature", 1 << QK_METHOD_TEMPERATURE },
+    { "pi", 1 << QK_METHOD_LINEAR },
+    { NULL, 0 },
+};
+static const cli_choice finds[] = {
+    { "pass_key", 1 << QK_TASK_PASS_KEY }, { "pass_keys", 1 << QK_TASK_PASS_KEYS }, { "nothing", 0 }, { NULL, 0 },
 };
 
 static const cli_choice schedules[] = {
@@ -126,7 +145,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SPLIT] = { "split", "STRING", 0, GROUP_DOCUMENTS, TEXT(split),
                        .doc = "a .txt holds many documents with STRING between them" },
     [OPTION_LIMIT] = { "limit", "N", 'L', GROUP_DOCUMENTS, COUNT(limit, 1, 0),
-                       .doc = "at most N documents (tasks: questions of each category)" },
+                       .doc = "at most N documents (tasks: questions of each category; context: texts, 3)" },
     [OPTION_CALIB] = { "calib", "PATH", 0, GROUP_DOCUMENTS, LIST(calib),
                        .doc = "documents that the masks are found on; repeatable" },
     [OPTION_FILE] = { "file", "PATH", 'f', GROUP_DOCUMENTS, TEXT(file), .doc = "read the text from a file" },
@@ -135,7 +154,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_PROTOCOL] = { "protocol", "P", 0, GROUP_QUESTION, MATTERS CHOICE(protocol, protocols),
                           .aliases = { "ppl-mode" }, .doc = "hf, strided or llama.cpp (hf)" },
     [OPTION_STRIDE] = { "stride", "N", 0, GROUP_QUESTION, MATTERS COUNT(stride, 1, 1 << 30),
-                        .aliases = { "ppl-stride" }, .doc = "strided: tokens that the window moves (half of -c)" },
+                        .aliases = { "ppl-stride" }, .doc = "tokens that a window moves (half of it; crop: a quarter)" },
     [OPTION_PER_TOKEN] = { "per-token", NULL, 0, GROUP_RESULT, FLAG(per_token), .doc = "the loss of every token too" },
     [OPTION_QUESTIONS] = { "questions", "FILE", 0, GROUP_DOCUMENTS, LIST(questions),
                            .doc = "questions: .jsonl with prompt, answer, category, kind; repeatable" },
@@ -274,4 +293,25 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_TEMPERATURE_CONTEXT] = { "temperature-context", "N", 0, GROUP_QUESTION,
                                      MATTERS COUNT(temperature_context, 2, 1 << 30),
                                      .doc = "fit the attention temperature to held-out text of N tokens and store it" },
+    [OPTION_METHOD] = { "method", "LIST", 0, GROUP_QUESTION, MATTERS SET(methods, methods),
+                        .aliases = { "rope-scaling" },
+                        .doc = "none, crop, linear (pi), ntk, ntk-parts, dynamic, yarn, llama3, longrope, temperature "
+                               "(all that suit the model)" },
+    [OPTION_LENGTHS] = { "lengths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(lengths),
+                         .doc = "of text, in trained contexts, ascending (0.5,1,2,4,8,16); nothing: no losses" },
+    [OPTION_FIND] = { "find", "LIST", 0, GROUP_QUESTION, MATTERS SET(find, finds),
+                      .doc = "pass_key (one key), pass_keys (a key at every depth), or nothing (both)" },
+    [OPTION_FIND_LENGTHS] = { "find-lengths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(find_lengths),
+                              .doc = "of prompts, in trained contexts (those of --lengths up to 4)" },
+    [OPTION_DEPTHS] = { "depths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(depths),
+                        .doc = "where keys stand: 0 = first, 1 = last (0,0.25,0.5,0.75,1)" },
+    [OPTION_TRIALS] = { "trials", "N", 0, GROUP_QUESTION, MATTERS COUNT(trials, 1, 100000),
+                        .doc = "prompts a length and depth up to twice the trained context, fewer beyond (10)" },
+    [OPTION_ROPE_SCALE] = { "rope-scale", "S", 0, GROUP_QUESTION, MATTERS NUMBER(rope_scale, 1, 1e6),
+                            .doc = "one factor at every length beyond the trained one (length / trained context)" },
+    [OPTION_TEMPERATURE_SLOPE] = { "temperature-slope", "C", 0, GROUP_QUESTION,
+                                   MATTERS NUMBER(temperature_slope, -10, 10),
+                                   .doc = "attention temperature 1 + C ln s (fitted on held-out text)" },
+    [OPTION_SLIDING] = { "sliding", NULL, 0, GROUP_QUESTION, MATTERS FLAG(sliding),
+                         .doc = "losses of windows that move through each whole text too" },
 };

@@ -100,6 +100,36 @@ qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t 
                          qk_documents *calibration, const qk_tasks_settings *settings, const qk_compute *compute,
                          qk_run *run, qk_error *err);
 
+/* ---- context: what happens beyond the trained context, method by method */
+
+enum { QK_CONTEXT_LENGTHS = 16, QK_CONTEXT_DEPTHS = 32 /* at most */ };
+typedef enum qk_context_task { QK_TASK_PASS_KEY, QK_TASK_PASS_KEYS, QK_N_CONTEXT_TASKS } qk_context_task;
+
+typedef struct qk_context_settings {
+    unsigned methods;            /* 1 << qk_method; 0 = all that make sense for each model */
+    double lengths[QK_CONTEXT_LENGTHS], task_lengths[QK_CONTEXT_LENGTHS]; /* times the trained context, ascending */
+    size_t n_lengths, n_task_lengths;
+    double depths[QK_CONTEXT_DEPTHS]; /* 0 to 1, ascending */
+    size_t n_depths;
+    size_t trials;               /* prompts a length and depth, up to twice the trained context; beyond, as many fewer
+                                  * as they are longer */
+    size_t texts;                /* pieces of text, at most */
+    double scale;                /* one factor for every length; 0 = length / trained context */
+    double slope;                /* temperature: beta = 1 + slope ln s; NaN = fitted on `held_out` */
+    size_t temperature_context;  /* tokens of the fit; 0 = the longest length up to 4 times the trained context */
+    bool sliding;                /* the sliding protocol too */
+    size_t stride;               /* of its windows and of crop's; 0 = half and a quarter of the window */
+    unsigned tasks;              /* 1 << qk_context_task */
+    uint64_t world;              /* seed of the prompts */
+    size_t n_bootstrap;
+} qk_context_settings;
+/* `documents` give the texts, `held_out` (an empty one: the first text is held out) fits the temperature; both may be
+ * empty where nothing needs them.  With `plan_only` nothing is computed and *results is {"plan": [...]}, one row a
+ * model. */
+qk_status qk_study_long_context(json_t **results, const qk_named_model *models, size_t n_models,
+                                qk_documents *documents, qk_documents *held_out, const qk_context_settings *settings,
+                                const qk_compute *compute, qk_run *run, bool plan_only, qk_error *err);
+
 /* ---- capture and verify */
 
 /* Each site that `patterns` name, for every document, as tensors "doc/site" ("site" alone for one document) of shape

@@ -1,0 +1,311 @@
+/* context_find.c - what is found over length and depth: keys hidden in idle talk, asked for by teacher forcing. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "study/context.h"
+
+const char *const qk_context_task_names[QK_N_CONTEXT_TASKS] = { [QK_TASK_PASS_KEY] = "pass_key",
+                                                                [QK_TASK_PASS_KEYS] = "pass_keys" };
+
+size_t qk_context_trials(const qk_context *c, size_t length)
+{
+    double share = 2 * (double)c->trained / (double)length;
+    double trials = share < 1 ? (double)c->settings->trials * share : (double)c->settings->trials;
+    return trials < 1 ? 1 : (size_t)llround(trials);
+}
+
+qk_found *qk_context_found(const qk_context *c, size_t arm, size_t task, size_t length, size_t depth)
+{
+    const qk_context_settings *s = c->settings;
+    size_t row = ((arm * QK_N_CONTEXT_TASKS + task) * s->n_task_lengths + length) * s->n_depths + depth;
+    return c->found + row * s->trials;
+}
+
+/* ---- prompts as tokens */
+
+typedef struct answer { size_t from, n, depth; } answer; /* tokens; index of the depth */
+
+typedef struct prompt {
+    int32_t *tokens; /* owned */
+    size_t n_tokens, n_answers, trial;
+    answer answers[QK_HAYSTACK_KEYS];
+} prompt;
+
+typedef struct prompts {
+    const qk_context *c;
+    const qk_tokenizer *tokenizer;
+    size_t model, task, length; /* length: an index */
+    prompt *items;
+    size_t n;
+    qk_sequence *sequences;     /* [n] as one reading sees them */
+    size_t *n_cut;              /* [n] tokens left out in front of what it sees */
+    qk_found (*answered)[QK_HAYSTACK_KEYS]; /* [n] */
+} prompts;
+
+static qk_status encode(int32_t **tokens, size_t *n, const prompts *p, const char *text, size_t n_bytes, qk_error *err)
+{
+    const qk_tokenizer_info *info = qk_tokenizer_describe(p->tokenizer);
+    qk_status status = qk_encode(tokens, n, p->tokenizer, text, n_bytes,
+                                 (qk_encode_options){ .no_bos = p->c->compute->no_bos }, err);
+    if (!status && info->adds_eos && *n > 0 && (*tokens)[*n - 1] == info->eos) (*n)--;
+    return status;
+}
+
+/* Tokens that the whole text and its first n_bytes begin with alike. */
+static qk_status common_tokens(size_t *out, const prompts *p, const prompt *whole, const char *text, size_t n_bytes,
+                               qk_error *err)
+{
+    int32_t *tokens = NULL;
+    size_t n = 0, same = 0;
+    qk_status status = encode(&tokens, &n, p, text, n_bytes, err);
+    while (!status && same < n && same < whole->n_tokens && tokens[same] == whole->tokens[same]) same++;
+    free(tokens);
+    *out = same;
+    return status;
+}
+
+static size_t depth_index(const qk_context *c, double depth)
+{
+    size_t d = 0;
+    while (d + 1 < c->settings->n_depths && c->settings->depths[d] < depth - 1e-12) d++;
+    return d;
+}
+
+static qk_status find_answers(prompt *out, const prompts *p, const qk_haystack *haystack, qk_error *err)
+{
+    qk_status status = QK_OK;
+    int n_vocab = p->c->models[p->model].model->config.n_vocab;
+    for (size_t k = 0; !status && k < haystack->n_asked; k++) {
+        const qk_hidden *asked = &haystack->asked[k];
+        size_t from = 0, to = 0;
+        status = common_tokens(&from, p, out, haystack->text, asked->from, err);
+        if (!status) status = common_tokens(&to, p, out, haystack->text, asked->to, err);
+        if (!status && (to <= from || from == 0))
+            status = qk_fail(err, QK_E_FORMAT, "a key adds no token of its own to the prompt");
+        out->answers[k] = (answer){ from, to - from, depth_index(p->c, asked->depth) };
+    }
+    out->n_answers = haystack->n_asked;
+    for (size_t t = 0; !status && t < out->n_tokens; t++)
+        if (out->tokens[t] < 0 || out->tokens[t] >= n_vocab)
+            status = qk_fail(err, QK_E_FORMAT, "token %zu: expected ids of the model, 0 to %d, found %d: is the "
+                             "tokenizer another model's?", t, n_vocab - 1, (int)out->tokens[t]);
+    return status;
+}
+
+/* With `n_sentences`: tokens and text into `out` and `kept` when they fit (the earlier ones are given up); *n_tokens in
+ * any case. */
+static qk_status try_sentences(prompt *out, qk_haystack *kept, size_t *n_tokens, const prompts *p,
+                               const qk_world *world, uint64_t index, const double *depths, size_t n_keys,
+                               size_t n_sentences, qk_error *err)
+{
+    qk_haystack haystack = { 0 };
+    int32_t *tokens = NULL;
+    qk_status status =
+        qk_haystack_write(&haystack, world, QK_SPLIT_TEST, index, n_sentences, depths, n_keys, err);
+    if (!status) status = encode(&tokens, n_tokens, p, haystack.text, strlen(haystack.text), err);
+    if (!status && *n_tokens <= p->c->task_lengths[p->length]) {
+        free(out->tokens);
+        qk_haystack_free(kept);
+        out->tokens = tokens;
+        out->n_tokens = *n_tokens;
+        *kept = haystack;
+        return QK_OK;
+    }
+    free(tokens);
+    qk_haystack_free(&haystack);
+    return status;
+}
+
+/* As many sentences as fit the length. */
+static qk_status write_prompt(prompt *out, const prompts *p, const qk_world *world, uint64_t index,
+                              const double *depths, size_t n_keys, qk_error *err)
+{
+    enum { FIRST_GUESS = 14 /* tokens of a sentence */, TRIES = 24 };
+    size_t room = p->c->task_lengths[p->length], low = 0, high = SIZE_MAX, n = room / FIRST_GUESS, n_tokens = 0;
+    qk_haystack kept = { 0 };
+    qk_status status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, 0, err);
+    size_t bare = n_tokens;
+    if (!status && bare > room)
+        return qk_fail(err, QK_E_ARGUMENT, "%s at %zu tokens: the question alone has %zu; a longer length is needed",
+                       qk_context_task_names[p->task], room, bare);
+    for (int i = 0; !status && i < TRIES && high - low > 1; i++) {
+        n = n <= low ? low + 1 : n >= high ? high - 1 : n;
+        status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, n, err);
+        if (n_tokens <= room) low = n;
+        else high = n;
+        double each = n_tokens > bare ? (double)(n_tokens - bare) / (double)n : FIRST_GUESS;
+        n = (size_t)((double)(room - bare) / each);
+    }
+    if (!status) status = find_answers(out, p, &kept, err);
+    qk_haystack_free(&kept);
+    return status;
+}
+
+static void free_prompts(prompts *p)
+{
+    for (size_t i = 0; p->items && i < p->n; i++) free(p->items[i].tokens);
+    free(p->items);
+    free(p->sequences);
+    free(p->n_cut);
+    free(p->answered);
+}
+
+/* Prompts of one task and length: with one key a prompt for each depth and trial, with a key at every depth one for
+ * each trial (of at most QK_HAYSTACK_KEYS depths each). */
+static qk_status write_prompts(prompts *p, const qk_world *world, qk_error *err)
+{
+    const qk_context_settings *s = p->c->settings;
+    size_t n_trials = qk_context_trials(p->c, p->c->task_lengths[p->length]);
+    size_t most = p->task == QK_TASK_PASS_KEY ? 1 : QK_HAYSTACK_KEYS, n_parts = (s->n_depths + most - 1) / most;
+    size_t n = n_trials * n_parts;
+    qk_status status = qk_new_array(&p->items, n, sizeof *p->items, "prompts", err);
+    if (!status) status = qk_new_array(&p->sequences, n, sizeof *p->sequences, "sequences", err);
+    if (!status) status = qk_new_array(&p->n_cut, n, sizeof *p->n_cut, "sequences", err);
+    if (!status) status = qk_new_array(&p->answered, n, sizeof *p->answered, "answers", err);
+    for (size_t i = 0; !status && i < n; i++) {
+        size_t part = i % n_parts, first = part * most, left = s->n_depths - first, n_keys = left < most ? left : most;
+        uint64_t index = (uint64_t)i * QK_N_CONTEXT_TASKS + p->task + ((uint64_t)p->c->task_lengths[p->length] << 24);
+        p->items[i].trial = i / n_parts;
+        p->n = i + 1;
+        status = write_prompt(&p->items[i], p, world, index, s->depths + first, n_keys, err);
+    }
+    return status;
+}
+
+/* ---- one reading of the prompts */
+
+/* Crop sees the last tokens alone, a beginning-of-sequence token before them. */
+static qk_status see(prompts *p, const qk_reading *reading, int32_t ***owned, qk_error *err)
+{
+    const qk_tokenizer_info *info = qk_tokenizer_describe(p->tokenizer);
+    size_t trained = qk_trained_context(&p->c->models[p->model].model->config);
+    qk_status status = qk_new_array(owned, p->n, sizeof **owned, "cut prompts", err);
+    for (size_t i = 0; !status && i < p->n; i++) {
+        const prompt *it = &p->items[i];
+        const answer *last = &it->answers[it->n_answers - 1];
+        int32_t *tokens = it->tokens;
+        size_t n = last->from + last->n, skip = 0;
+        if (reading->method == QK_METHOD_CROP && n > trained) {
+            bool bos = info->bos >= 0 && it->tokens[0] == info->bos;
+            skip = n - trained;
+            status = qk_new_array(&tokens, trained, sizeof *tokens, "a cut prompt", err);
+            if (status) break;
+            (*owned)[i] = tokens;
+            memcpy(tokens, it->tokens + skip, trained * sizeof *tokens);
+            if (bos) tokens[0] = info->bos;
+        }
+        size_t from = it->answers[0].from > skip + 1 ? it->answers[0].from - skip : 1;
+        p->sequences[i] = (qk_sequence){ tokens, n - skip, from };
+        p->n_cut[i] = skip;
+    }
+    return status;
+}
+
+static json_t *prompt_payload(const void *user, size_t sequence, const qk_score *score)
+{
+    const prompts *p = user;
+    const prompt *it = &p->items[sequence];
+    const qk_sequence *s = &p->sequences[sequence];
+    json_t *rows = json_array();
+    for (size_t k = 0; rows && k < it->n_answers; k++) {
+        const answer *a = &it->answers[k];
+        size_t at = a->from - p->n_cut[sequence] - s->score_from; /* among the scored ones */
+        bool seen = a->from >= p->n_cut[sequence] + s->score_from, right = seen;
+        double nll = 0;
+        for (size_t t = 0; seen && t < a->n; t++) {
+            right = right && score->token_top[at + t] == it->tokens[a->from + t];
+            nll += (double)score->token_nll[at + t];
+        }
+        if (json_array_append_new(rows, json_pack("[b,f]", right, nll)) == 0) continue;
+        json_decref(rows);
+        return NULL;
+    }
+    return rows;
+}
+
+static bool keep_prompt(void *user, size_t sequence, const json_t *payload)
+{
+    prompts *p = user;
+    size_t n = p->items[sequence].n_answers;
+    if (json_array_size(payload) != n) return false;
+    for (size_t k = 0; k < n; k++) {
+        const json_t *row = json_array_get(payload, k);
+        if (!json_is_boolean(json_array_get(row, 0)) || !json_is_number(json_array_get(row, 1))) return false;
+        p->answered[sequence][k] = (qk_found){ json_is_true(json_array_get(row, 0)),
+                                               json_number_value(json_array_get(row, 1)) };
+    }
+    return true;
+}
+
+static void hand_out(qk_context *c, const prompts *p, size_t arm)
+{
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t k = 0; k < p->items[i].n_answers; k++) {
+            const prompt *it = &p->items[i];
+            qk_context_found(c, arm, p->task, p->length, it->answers[k].depth)[it->trial] = p->answered[i][k];
+        }
+}
+
+static qk_status ask(prompts *p, qk_context *c, const qk_reading *reading, qk_error *err)
+{
+    char unit[96], phase[128];
+    int32_t **owned = NULL;
+    qk_model view;
+    size_t length = c->task_lengths[p->length];
+    qk_status status = see(p, reading, &owned, err);
+    if (!status) status = qk_context_view(&view, c, p->model, reading, err);
+    if (!status) {
+        qk_context_unit(unit, qk_context_task_names[p->task], reading, length);
+        snprintf(phase, sizeof phase, "%.60s %s, %s at %zu tokens", c->models[p->model].name,
+                 qk_method_name(reading->method), qk_context_task_names[p->task], length);
+        qk_context_pass pass = { .c = c, .model = p->model, .view = &view, .unit = unit, .phase = phase,
+                                 .sequences = p->sequences, .n = p->n, .payload = prompt_payload, .keep = keep_prompt,
+                                 .user = p };
+        status = qk_context_run(c, &pass, err);
+    }
+    for (size_t i = 0; owned && i < p->n; i++) free(owned[i]);
+    free(owned);
+    return status;
+}
+
+/* ---- all arms of a model */
+
+static qk_status find_at(qk_context *c, const qk_world *world, size_t model, size_t task, size_t length, qk_error *err)
+{
+    prompts p = { .c = c, .tokenizer = c->models[model].model->tokenizer, .model = model, .task = task,
+                  .length = length };
+    qk_status status = write_prompts(&p, world, err);
+    for (size_t a = 0; !status && a < c->n_arms; a++) {
+        if (c->arms[a].model != model) continue;
+        qk_reading reading = qk_context_reading(c, &c->arms[a], c->task_lengths[length]);
+        bool asked = false;
+        for (size_t b = 0; !asked && b < a; b++) { /* who reads alike answers alike */
+            qk_reading other = qk_context_reading(c, &c->arms[b], c->task_lengths[length]);
+            asked = c->arms[b].model == model && qk_reading_equal(&other, &reading);
+        }
+        if (asked) continue;
+        status = ask(&p, c, &reading, err);
+        for (size_t b = a; !status && b < c->n_arms; b++) {
+            qk_reading other = qk_context_reading(c, &c->arms[b], c->task_lengths[length]);
+            if (c->arms[b].model == model && qk_reading_equal(&other, &reading)) hand_out(c, &p, b);
+        }
+    }
+    free_prompts(&p);
+    return status;
+}
+
+qk_status qk_context_find(qk_context *c, size_t model, qk_error *err)
+{
+    const qk_model *m = c->models[model].model;
+    qk_world *world = NULL;
+    if (!m->tokenizer)
+        return qk_fail(err, m->tokenizer_error.status ? m->tokenizer_error.status : QK_E_IO, "no tokenizer: %s",
+                       m->tokenizer_error.message);
+    qk_status status = qk_world_new(&world, c->settings->world, err);
+    for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
+        for (size_t l = 0; !status && (c->settings->tasks >> task & 1) && l < c->settings->n_task_lengths; l++)
+            status = find_at(c, world, model, task, l, err);
+    qk_world_free(world);
+    return status;
+}

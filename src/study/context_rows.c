@@ -1,0 +1,239 @@
+/* context_rows.c - what the context study says: losses with intervals over texts, shares found with Wilson's, arms
+ * against one of them on the same prompts. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "study/context.h"
+
+/* ---- arms */
+
+/* The arm that the others are tested against: the first temperature, else the last model as it is. */
+static size_t reference_arm(const qk_context *c)
+{
+    size_t reference = 0;
+    for (size_t a = 0; a < c->n_arms; a++) {
+        if (c->arms[a].method == QK_METHOD_TEMPERATURE) return a;
+        if (c->arms[a].method == QK_METHOD_NONE) reference = a;
+    }
+    return reference;
+}
+
+/* The model's own first arm: what its methods are measured from. */
+static size_t first_arm(const qk_context *c, size_t model)
+{
+    size_t a = 0;
+    while (c->arms[a].model != model) a++;
+    return a;
+}
+
+static void put_arm(qk_row *row, const qk_context *c, size_t arm)
+{
+    qk_row_count(row, "model", c->arms[arm].model);
+    qk_row_count(row, "arm", arm);
+    qk_row_text(row, "method", qk_method_name(c->arms[arm].method));
+}
+
+static void put_length(qk_row *row, double stretch, size_t length)
+{
+    qk_row_number(row, "stretch", stretch);
+    qk_row_count(row, "length", length);
+}
+
+static qk_status add_methods(json_t *rows, const qk_context *c, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t a = 0; !status && a < c->n_arms; a++) {
+        char name[160];
+        size_t m = c->arms[a].model;
+        bool heated = c->arms[a].method == QK_METHOD_TEMPERATURE;
+        qk_row row = qk_row_start();
+        snprintf(name, sizeof name, "%s %s", c->models[m].name, qk_method_name(c->arms[a].method));
+        put_arm(&row, c, a);
+        qk_row_text(&row, "name", name);
+        qk_row_flag(&row, "reference", a == reference_arm(c));
+        qk_row_count(&row, "trained", qk_trained_context(&c->models[m].model->config));
+        qk_row_number(&row, "slope", heated ? c->slope[m] : NAN);
+        qk_row_json(&row, "temperature", heated && c->fitted[m] ? qk_temperature_json(&c->fit[m]) : json_null());
+        status = qk_row_append(rows, &row, err);
+    }
+    return status;
+}
+
+/* ---- losses */
+
+/* Sums of every text over buckets [from, to). */
+static void sum_texts(double *nll, double *n, const qk_context_loss *loss, size_t n_texts, size_t from, size_t to)
+{
+    for (size_t t = 0; t < n_texts; t++) {
+        nll[t] = n[t] = 0;
+        for (size_t b = from; b < to; b++) {
+            nll[t] += loss[t].nll[b];
+            n[t] += loss[t].n[b];
+        }
+    }
+}
+
+static double total(const double *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i];
+    return sum;
+}
+
+static void put_loss(qk_row *row, const qk_context *c, const double *nll, const double *n)
+{
+    qk_interval ci = qk_bootstrap_ratio(nll, n, c->n_texts, c->settings->n_bootstrap, c->settings->world);
+    qk_row_count(row, "tokens", (size_t)total(n, c->n_texts));
+    qk_row_number(row, "nll_per_token", total(nll, c->n_texts) / total(n, c->n_texts));
+    qk_row_estimate(row, "ci95", &ci);
+}
+
+/* One arm at one length under one protocol; `delta`: against the model's first arm on the same texts. */
+static qk_status add_loss(json_t *rows, const qk_context *c, const qk_context_loss *all, const char *protocol,
+                          size_t arm, size_t length, double *sums, qk_error *err)
+{
+    size_t n_lengths = c->settings->n_lengths, base = first_arm(c, c->arms[arm].model), n = c->n_texts;
+    double *nll = sums, *tokens = sums + n, *before = sums + 2 * n, *base_tokens = sums + 3 * n;
+    qk_row row = qk_row_start();
+    sum_texts(nll, tokens, all + (arm * n_lengths + length) * n, n, 0, c->n_edges - 1);
+    sum_texts(before, base_tokens, all + (base * n_lengths + length) * n, n, 0, c->n_edges - 1);
+    put_arm(&row, c, arm);
+    qk_row_text(&row, "protocol", protocol);
+    put_length(&row, c->settings->lengths[length], c->lengths[length]);
+    qk_row_count(&row, "texts", n);
+    put_loss(&row, c, nll, tokens);
+    qk_row_number(&row, "ppl", exp(total(nll, n) / total(tokens, n)));
+    qk_interval delta = qk_bootstrap_difference(nll, before, tokens, n, c->settings->n_bootstrap, c->settings->world);
+    bool same = arm == base;
+    qk_row_number(&row, "delta", same ? NAN : (total(nll, n) - total(before, n)) / total(tokens, n));
+    qk_row_interval(&row, "delta_ci95", same || delta.refused ? NAN : delta.low, same || delta.refused ? NAN : delta.high);
+    return qk_row_append(rows, &row, err);
+}
+
+static qk_status add_positions(json_t *rows, const qk_context *c, size_t arm, size_t length, double *sums, qk_error *err)
+{
+    size_t n = c->n_texts;
+    qk_status status = QK_OK;
+    for (size_t b = 0; !status && b + 1 < c->n_edges && c->edges[b] < c->lengths[length]; b++) {
+        qk_row row = qk_row_start();
+        sum_texts(sums, sums + n, c->truncated + (arm * c->settings->n_lengths + length) * n, n, b, b + 1);
+        put_arm(&row, c, arm);
+        put_length(&row, c->settings->lengths[length], c->lengths[length]);
+        qk_row_count(&row, "from", c->edges[b]);
+        qk_row_count(&row, "to", c->edges[b + 1]);
+        put_loss(&row, c, sums, sums + n);
+        status = qk_row_append(rows, &row, err);
+    }
+    return status;
+}
+
+static qk_status add_losses(json_t *results, const qk_context *c, qk_error *err)
+{
+    double *sums = NULL;
+    qk_status status = qk_new_array(&sums, 4 * c->n_texts, sizeof *sums, "losses", err);
+    json_t *rows = json_object_get(results, "loss"), *positions = json_object_get(results, "positions");
+    for (size_t a = 0; !status && a < c->n_arms; a++)
+        for (size_t l = 0; !status && l < c->settings->n_lengths; l++) {
+            status = add_loss(rows, c, c->truncated, "truncated", a, l, sums, err);
+            if (!status && c->sliding) status = add_loss(rows, c, c->sliding, "sliding", a, l, sums, err);
+            if (!status) status = add_positions(positions, c, a, l, sums, err);
+        }
+    free(sums);
+    return status;
+}
+
+/* ---- keys */
+
+static qk_status add_share(json_t *rows, const qk_context *c, size_t arm, size_t task, size_t length, size_t depth0,
+                           size_t depth1, qk_error *err)
+{
+    size_t n_trials = qk_context_trials(c, c->task_lengths[length]), n = 0, right = 0;
+    double nll = 0;
+    qk_row row = qk_row_start();
+    for (size_t d = depth0; d < depth1; d++)
+        for (size_t i = 0; i < n_trials; i++, n++) {
+            const qk_found *found = qk_context_found(c, arm, task, length, d) + i;
+            right += found->right;
+            nll += found->nll;
+        }
+    qk_interval wilson = qk_wilson(right, n);
+    put_arm(&row, c, arm);
+    qk_row_text(&row, "task", qk_context_task_names[task]);
+    put_length(&row, c->settings->task_lengths[length], c->task_lengths[length]);
+    qk_row_number(&row, "depth", depth1 - depth0 == 1 ? c->settings->depths[depth0] : NAN);
+    qk_row_count(&row, "n", n);
+    qk_row_count(&row, "right", right);
+    qk_row_number(&row, "accuracy", wilson.estimate);
+    qk_row_estimate(&row, "ci95", &wilson);
+    qk_row_number(&row, "nll", nll / (double)n);
+    return qk_row_append(rows, &row, err);
+}
+
+/* `arm` and the reference on the same prompts; *log10_p for Holm. */
+static qk_status add_test(json_t *rows, double *log10_p, const qk_context *c, size_t arm, size_t task, size_t length,
+                          qk_error *err)
+{
+    size_t n_trials = qk_context_trials(c, c->task_lengths[length]), reference = reference_arm(c);
+    size_t count[2][2] = { { 0 } }; /* [the reference is right][the arm is] */
+    for (size_t d = 0; d < c->settings->n_depths; d++)
+        for (size_t i = 0; i < n_trials; i++)
+            count[qk_context_found(c, reference, task, length, d)[i].right]
+                 [qk_context_found(c, arm, task, length, d)[i].right]++;
+    qk_test test = qk_test_mcnemar(n_trials * c->settings->n_depths, count[1][0], count[0][1]);
+    json_t *object = qk_json_test(&test, NULL);
+    qk_row row = { object, !object };
+    *log10_p = test.log10_p;
+    put_arm(&row, c, arm);
+    qk_row_count(&row, "reference", reference);
+    qk_row_text(&row, "task", qk_context_task_names[task]);
+    put_length(&row, c->settings->task_lengths[length], c->task_lengths[length]);
+    qk_row_count(&row, "both", count[1][1]);
+    qk_row_count(&row, "only_reference", count[1][0]);
+    qk_row_count(&row, "only_arm", count[0][1]);
+    qk_row_count(&row, "neither", count[0][0]);
+    return qk_row_append(rows, &row, err);
+}
+
+static qk_status add_retrieval(json_t *results, const qk_context *c, qk_error *err)
+{
+    const qk_context_settings *s = c->settings;
+    json_t *pooled = json_object_get(results, "retrieval"), *cells = json_object_get(results, "cells");
+    qk_status status = QK_OK;
+    for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
+        for (size_t a = 0; !status && (s->tasks >> task & 1) && a < c->n_arms; a++)
+            for (size_t l = 0; !status && l < s->n_task_lengths; l++) {
+                status = add_share(pooled, c, a, task, l, 0, s->n_depths, err);
+                for (size_t d = 0; !status && d < s->n_depths; d++)
+                    status = add_share(cells, c, a, task, l, d, d + 1, err);
+            }
+    return status;
+}
+
+static qk_status add_tests(json_t *results, const qk_context *c, qk_error *err)
+{
+    const qk_context_settings *s = c->settings;
+    json_t *rows = json_object_get(results, "tests");
+    size_t reference = reference_arm(c);
+    double *log10_p = NULL;
+    qk_status status = qk_new_array(&log10_p, QK_N_CONTEXT_TASKS * c->n_arms * s->n_task_lengths + 1, sizeof *log10_p,
+                                    "p-values", err);
+    for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
+        for (size_t l = 0; !status && (s->tasks >> task & 1) && l < s->n_task_lengths; l++)
+            for (size_t a = 0; !status && c->task_lengths[l] > c->trained && a < c->n_arms; a++)
+                if (a != reference) status = add_test(rows, log10_p + json_array_size(rows), c, a, task, l, err);
+    size_t n = json_array_size(rows);
+    if (!status) qk_holm(log10_p, n);
+    for (size_t i = 0; !status && i < n; i++)
+        status = qk_json_set(json_array_get(rows, i), "log10_p_holm", qk_json_number(log10_p[i]), err);
+    free(log10_p);
+    return status;
+}
+
+qk_status qk_context_rows(json_t *results, const qk_context *c, qk_error *err)
+{
+    qk_status status = add_methods(json_object_get(results, "methods"), c, err);
+    if (!status && c->settings->n_lengths) status = add_losses(results, c, err);
+    if (!status) status = add_retrieval(results, c, err);
+    return status ? status : add_tests(results, c, err);
+}
