@@ -61,6 +61,21 @@ static const csv_table tasks_tables[] = {
       "receipt.max_abs" },
     { NULL, NULL, NULL, NULL },
 };
+static const csv_table context_tables[] = {
+    { "context-loss.csv", "loss", NULL,
+      "model model_name arm method protocol stretch length texts tokens nll_per_token ci95:pair ppl delta "
+      "delta_ci95:pair" },
+    { "context-positions.csv", "positions", NULL,
+      "model model_name arm method stretch length from to tokens nll_per_token ci95:pair" },
+    { "context-keys.csv", "retrieval", NULL,
+      "model model_name arm method task stretch length n right accuracy ci95:pair nll" },
+    { "context-cells.csv", "cells", NULL,
+      "model model_name arm method task stretch length depth n right accuracy ci95:pair nll" },
+    { "context-tests.csv", "tests", NULL,
+      "model model_name arm reference task stretch length name n both only_reference only_arm neither estimate "
+      "ci95:pair p log10_p log10_p_holm refused" },
+    { NULL, NULL, NULL, NULL },
+};
 static const csv_table training_tables[] = {
     { "log.csv", "log", NULL, "arm arm_name step tokens loss validation_loss learning_rate gradient_norm" },
     { "tracked.csv", "track", NULL,
@@ -298,6 +313,23 @@ static qk_status put_delta_documents(FILE *stream, const qk_results *results, qk
     return status;
 }
 
+/* The layout that yarn's evaluation writes: a column a length, a row a model under a method, perplexities. */
+static void put_yarn(FILE *stream, const qk_results *results, const char *protocol)
+{
+    const json_t *methods = qk_rows(results, "methods"), *rows = qk_rows(results, "loss");
+    for (size_t a = 0; a <= json_array_size(methods); a++) { /* the header first: the lengths of the first arm */
+        if (a) put_text(stream, qk_field_text(json_array_get(methods, a - 1), "name"));
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+            const json_t *row = json_array_get(rows, i);
+            if (qk_field_index(row, "arm") != (a ? a - 1 : 0) || !qk_field_is(row, "protocol", protocol)) continue;
+            fputc(',', stream);
+            if (a) put_number(stream, qk_field_number(row, "ppl"));
+            else fprintf(stream, "%zu", qk_field_index(row, "length"));
+        }
+        fputc('\n', stream);
+    }
+}
+
 /* ---- files */
 
 /* `special` names a table that is put together; NULL takes `t`. */
@@ -315,6 +347,8 @@ static qk_status write_table(const qk_results *results, const char *file, const 
         put_pair_norms(out.stream, results);
     else if (strcmp(file, "norm-map.csv") == 0)
         status = put_norm_maps(out.stream, results, err);
+    else if (strncmp(file, "yarn-", 5) == 0)
+        put_yarn(out.stream, results, strstr(file, "sliding") ? "sliding" : "truncated");
     else
         status = put_delta_documents(out.stream, results, err);
     if (!status) return qk_output_commit(&out, err);
@@ -324,13 +358,20 @@ static qk_status write_table(const qk_results *results, const char *file, const 
 
 qk_status qk_csv_write(const qk_results *results, qk_error *err)
 {
-    static const csv_table *const tables[QK_N_STUDIES] = { massive_tables, disrupt_tables, tasks_tables,
-                                                         training_tables, training_tables };
+    static const csv_table *const tables[QK_N_STUDIES] = {
+        massive_tables, disrupt_tables, tasks_tables, context_tables, training_tables, training_tables,
+    };
     qk_status status = QK_OK;
     for (const csv_table *t = tables[results->study]; !status && t->file; t++)
         status = write_table(results, t->file, t, err);
     if (status) return status;
     if (results->study == QK_STUDY_DISRUPT) return write_table(results, "delta-nll-documents.csv", NULL, err);
+    if (results->study == QK_STUDY_CONTEXT) {
+        if (json_array_size(qk_rows(results, "loss"))) status = write_table(results, "yarn-ppl.csv", NULL, err);
+        if (!status && json_is_true(json_object_get(results->settings, "sliding")))
+            status = write_table(results, "yarn-ppl-sliding.csv", NULL, err);
+        return status;
+    }
     if (results->study != QK_STUDY_MASSIVE) return QK_OK;
     status = write_table(results, "pair-norms.csv", NULL, err);
     if (!status && results->arrays) status = write_table(results, "norm-map.csv", NULL, err);

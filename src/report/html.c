@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const qk_study_page *const pages[QK_N_STUDIES] = { &qk_massive_page, &qk_disrupt_page, &qk_tasks_page,
+                                                           &qk_context_page,
                                                            &qk_train_page, &qk_recalibrate_page };
 static const qk_study_page *page_of(const qk_part *part) { return pages[part->results->study]; }
 

@@ -47,7 +47,7 @@ typedef struct qk_study_page {
     void (*limits)(FILE *stream, const qk_results *results);   /* <li> each */
     void (*naive)(FILE *stream, const qk_results *results);    /* its own heading; nothing where there is none */
 } qk_study_page;
-extern const qk_study_page qk_massive_page, qk_disrupt_page, qk_tasks_page, qk_train_page, qk_recalibrate_page;
+extern const qk_study_page qk_massive_page, qk_disrupt_page, qk_tasks_page, qk_context_page, qk_train_page, qk_recalibrate_page;
 
 void qk_html_provenance(FILE *stream, const qk_results *results);
 /* Data blocks and the script, before </body>. */

@@ -265,8 +265,8 @@ static qk_status check_study(qk_results *results, qk_error *err)
     while (i < QK_N_STUDIES && !is_one_of(study, &qk_study_schemas[i].name, 1)) i++;
     if (i == QK_N_STUDIES)
         return qk_fail(err, json_is_string(study) ? QK_E_UNSUPPORTED : QK_E_FORMAT,
-                       "%s/results.json: study: expected \"massive\", \"disrupt\", \"tasks\", \"train\" or "
-                       "\"recalibrate\", found %s", results->folder, describe(found, study));
+                       "%s/results.json: study: expected \"massive\", \"disrupt\", \"tasks\", \"context\", "
+                       "\"train\" or \"recalibrate\", found %s", results->folder, describe(found, study));
     results->study = (qk_study_kind)i;
     if (json_is_integer(schema) && json_integer_value(schema) == 1) return QK_OK;
     return qk_fail(err, QK_E_UNSUPPORTED, "%s/results.json: schema: expected 1, found %s", results->folder,

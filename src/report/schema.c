@@ -151,6 +151,42 @@ static const qk_field mcnemar_fields[] = {
     { "log10_p_holm", QK_IS_NUMBER_OR_NULL }, { "detectable", QK_IS_NUMBER_OR_NULL }, END
 };
 
+/* ---- context */
+
+static const qk_field context_settings[] = {
+    { "trained", QK_IS_COUNT }, { "lengths", QK_IS_ARRAY }, { "task_lengths", QK_IS_ARRAY }, { "depths", QK_IS_ARRAY },
+    { "tasks", QK_IS_ARRAY }, { "trials", QK_IS_COUNT }, { "texts", QK_IS_COUNT }, { "joined", QK_IS_ANY }, END
+};
+static const qk_field method_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "name", QK_IS_TEXT },
+    { "reference", QK_IS_ANY }, { "trained", QK_IS_COUNT }, { "slope", QK_IS_NUMBER_OR_NULL },
+    { "temperature", QK_IS_ANY }, END
+};
+static const qk_field length_loss_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "protocol", QK_IS_TEXT },
+    { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "texts", QK_IS_COUNT }, { "tokens", QK_IS_COUNT },
+    { "nll_per_token", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "ppl", QK_IS_NUMBER_OR_NULL },
+    { "delta", QK_IS_NUMBER_OR_NULL }, { "delta_ci95", QK_IS_PAIR_OR_NULL }, END
+};
+static const qk_field position_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "stretch", QK_IS_NUMBER },
+    { "length", QK_IS_COUNT }, { "from", QK_IS_COUNT }, { "to", QK_IS_COUNT }, { "tokens", QK_IS_COUNT },
+    { "nll_per_token", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, END
+};
+static const qk_field retrieval_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "task", QK_IS_TEXT },
+    { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "depth", QK_IS_NUMBER_OR_NULL }, { "n", QK_IS_COUNT },
+    { "right", QK_IS_COUNT }, { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL },
+    { "nll", QK_IS_NUMBER_OR_NULL }, END
+};
+static const qk_field context_test_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "reference", QK_IS_COUNT }, { "task", QK_IS_TEXT },
+    { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "name", QK_IS_TEXT }, { "n", QK_IS_COUNT },
+    { "both", QK_IS_COUNT }, { "only_reference", QK_IS_COUNT }, { "only_arm", QK_IS_COUNT }, { "neither", QK_IS_COUNT },
+    { "estimate", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "p", QK_IS_TEXT_OR_NULL },
+    { "refused", QK_IS_TEXT_OR_NULL }, { "log10_p_holm", QK_IS_NUMBER_OR_NULL }, END
+};
+
 /* ---- training, recalibration */
 
 static const qk_field training_settings[] = {
@@ -209,6 +245,15 @@ static const qk_table tasks_tables[] = {
     { "tests", mcnemar_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { NULL, NULL, NULL, NULL, 0 },
 };
+static const qk_table context_tables[] = {
+    { "methods", method_fields, NULL, NULL, 64 },
+    { "loss", length_loss_fields, NULL, NULL, QK_SEARCHED_ROWS },
+    { "positions", position_fields, NULL, NULL, 0 },
+    { "retrieval", retrieval_fields, NULL, NULL, QK_SEARCHED_ROWS },
+    { "cells", retrieval_fields, NULL, NULL, 0 },
+    { "tests", context_test_fields, NULL, NULL, QK_SEARCHED_ROWS },
+    { NULL, NULL, NULL, NULL, 0 },
+};
 static const qk_table training_tables[] = {
     { "log", log_fields, NULL, NULL, 0 },
     { "track", track_fields, "tensors", tracked_layer_fields, 0 },
@@ -221,6 +266,7 @@ const qk_study_schema qk_study_schemas[QK_N_STUDIES] = {
     [QK_STUDY_MASSIVE] = { "massive", massive_settings, massive_tables, false },
     [QK_STUDY_DISRUPT] = { "disrupt", disrupt_settings, disrupt_tables, false },
     [QK_STUDY_TASKS] = { "tasks", tasks_settings, tasks_tables, false },
+    [QK_STUDY_CONTEXT] = { "context", context_settings, context_tables, false },
     [QK_STUDY_TRAIN] = { "train", training_settings, training_tables, true },
     [QK_STUDY_RECALIBRATE] = { "recalibrate", training_settings, training_tables, true },
 };

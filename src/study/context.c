@@ -285,7 +285,12 @@ static qk_status fit_temperature(qk_context *c, size_t model, qk_documents *held
         for (int i = 0; !status && i < LOOKS; i++) status = count_work(c, &pass, &spec, err);
     } else {
         /* A resumed study fits again: the same bits come out. */
-        status = qk_temperature_fit(&c->fit[model], c->models[model].model, sequences, n, &c->budget, err);
+        char phase[128];
+        snprintf(phase, sizeof phase, "%.60s temperature, %zu tokens", c->models[model].name, length);
+        const qk_context_pass named = { .c = c, .phase = phase };
+        qk_compute compute = c->budget;
+        if (compute.progress.tick) compute.progress = (qk_progress){ tick, (void *)(uintptr_t)&named };
+        status = qk_temperature_fit(&c->fit[model], c->models[model].model, sequences, n, &compute, err);
         if (!status) {
             c->fitted[model] = true;
             c->slope[model] = (c->fit[model].beta - 1) / log((double)length / (double)qk_trained_context(config));
