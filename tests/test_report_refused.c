@@ -17,7 +17,7 @@ static void what_is_missing_is_named(void **state)
 {
     (void)state;
     static const struct { const char *study, *path, *part; } cases[] = {
-        { "massive", "study", "study: expected \"massive\", \"disrupt\", \"tasks\", \"train\" or" },
+        { "massive", "study", "study: expected \"massive\", \"disrupt\", \"tasks\", \"context\", \"train\" or" },
         { "massive", "schema", "schema: expected 1, found nothing" },
         { "massive", "counts", "counts: expected an array, found nothing" },
         { "massive", "counts.17.layer", "counts[17].layer: expected a layer of the model, found nothing" },
