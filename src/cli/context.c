@@ -5,6 +5,7 @@
 
 #include "cli/verbs.h"
 #include "study/context.h"
+#include "text/documents_world.h"
 
 enum { USUAL_TEXTS = 3, USUAL_TRIALS = 10, WORLD_BYTES_A_TOKEN = 8 };
 
@@ -195,8 +196,10 @@ static qk_status load_texts(qk_documents *documents, qk_documents *held_out, cli
     if (o->calib.n) status = qk_documents_load(held_out, o->calib.items, o->calib.n, &how, err);
     if (o->texts.n) return status ? status : qk_documents_load(documents, o->texts.items, o->texts.n, &how, err);
     if (!status && o->split) return qk_fail(err, QK_E_ARGUMENT, "--split: expected --texts beside it, found none");
-    if (!status && s->n_lengths) status = qk_documents_world(documents, o->world, QK_SPLIT_TEST, n_bytes * s->texts, err);
-    if (!status && !o->calib.n) status = qk_documents_world(held_out, o->world, QK_SPLIT_VALIDATION, 2 * n_bytes, err);
+    if (!status && s->n_lengths)
+        status = qk_documents_world(documents, o->world, QK_SPLIT_TEST, SIZE_MAX, n_bytes * s->texts, err);
+    if (!status && !o->calib.n)
+        status = qk_documents_world(held_out, o->world, QK_SPLIT_VALIDATION, SIZE_MAX, 2 * n_bytes, err);
     return status;
 }
 

@@ -196,7 +196,7 @@ static qk_status dry_run(cli_command *command, const cli_models *models, const q
 static qk_status load_calibration(qk_documents *out, cli_command *command, const qk_quiz *quiz, qk_error *err)
 {
     if (!command->options.calib.n && quiz->part)
-        return qk_documents_world(out, quiz->seed, QK_SPLIT_VALIDATION, CALIBRATION_WORLD, err);
+        return qk_documents_world(out, quiz->seed, QK_SPLIT_VALIDATION, CALIBRATION_WORLD, SIZE_MAX, err);
     return cli_load_calibration(out, command, 0, err);
 }
 

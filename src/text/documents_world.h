@@ -5,7 +5,8 @@
 #include "text/text.h"
 #include "text/world.h"
 
-/* Documents 0 to n - 1 of one split; their ids are "validation-7". */
-qk_status qk_documents_world(qk_documents *out, uint64_t seed, qk_split split, size_t n, qk_error *err);
+/* Documents 0, 1, ... of one split, at most n, and no more once they hold n_bytes; their ids are "validation-7". */
+qk_status qk_documents_world(qk_documents *out, uint64_t seed, qk_split split, size_t n, size_t n_bytes,
+                             qk_error *err);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/documents_set.h"
 #include "text/world_private.h"
 
 enum { HAYSTACK_STREAM = 1000 /* of a world's seed; documents and questions have others */, FACT_PERCENT = 25 };
@@ -120,30 +119,4 @@ void qk_haystack_free(qk_haystack *haystack)
 {
     free(haystack->text);
     haystack->text = NULL;
-}
-
-qk_status qk_documents_world(qk_documents *out, uint64_t seed, qk_split split, size_t n_bytes, qk_error *err)
-{
-    static const char *const parts[] = { "train", "validation", "test" };
-    qk_document_set set = { 0 };
-    qk_world *world = NULL;
-    size_t n = 0;
-    qk_status status = qk_world_new(&world, seed, err);
-    for (uint64_t i = 0; !status && n < n_bytes; i++) {
-        qk_world_document document;
-        char id[40];
-        status = qk_world_write(&document, world, split, i, err);
-        if (status) break;
-        snprintf(id, sizeof id, "%s-%llu", parts[split], (unsigned long long)i);
-        n += document.n_bytes;
-        status = qk_document_set_add(&set,
-                                     (qk_document_source){ .id = id, .category = document.kind, .text = document.text,
-                                                           .n_bytes = document.n_bytes },
-                                     err);
-        free(document.text);
-    }
-    if (!status) status = qk_document_set_finish(out, &set, err);
-    qk_document_set_free(&set);
-    qk_world_free(world);
-    return status;
 }

@@ -24,7 +24,5 @@ qk_status qk_haystack_write(qk_haystack *out, const qk_world *world, qk_split sp
                             const double *depths, size_t n_keys, qk_error *err);
 void qk_haystack_free(qk_haystack *haystack);
 
-/* Documents 0, 1, ... of one split, as many as n_bytes fill. */
-qk_status qk_documents_world(qk_documents *out, uint64_t seed, qk_split split, size_t n_bytes, qk_error *err);
 
 #endif
