@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""world_tokenizer.py PROGRAM FOLDER [DOCUMENTS] - the tokenizer of the bundled models: byte-level BPE of 2,048 entries.
+"""world_tokenizer.py PROGRAM FOLDER [DOCUMENTS] - the tokenizer of the bundled models: byte-level BPE of 2,688 entries.
 
 Trained on documents of the train part of `PROGRAM world documents`.  <s> (id 0) begins every text, </s> is id 1, every
-digit is a token of its own.  Writes FOLDER/tokenizer.json and FOLDER/tokenizer_config.json; the same documents give the
+number is split into pairs of digits from the left.  Writes FOLDER/tokenizer.json and FOLDER/tokenizer_config.json; the same documents give the
 same bytes.
 """
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-N_VOCAB = 2048
-# A word with the space before it, one digit, a run of signs with the space before it, white space.
-PIECES = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+N_VOCAB = 2688
+# A word with the space before it, one or two digits with the space before them, a run of signs with the space before it, white space.
+PIECES = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def train(texts):

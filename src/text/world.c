@@ -93,20 +93,20 @@ typedef struct document_kind {
 } document_kind;
 
 static const document_kind kinds[] = {
-    { "quiz", 18, qk_world_write_quiz },
+    { "quiz", 16, qk_world_write_quiz },
     { "lesson", 8, qk_world_write_lesson },
-    { "story", 9, qk_world_write_story },
-    { "report", 8, qk_world_write_report },
-    { "dialogue", 5, qk_world_write_dialogue },
-    { "manual", 4, qk_world_write_manual },
-    { "letter", 6, qk_world_write_letter },
+    { "story", 6, qk_world_write_story },
+    { "report", 6, qk_world_write_report },
+    { "dialogue", 4, qk_world_write_dialogue },
+    { "manual", 3, qk_world_write_manual },
+    { "letter", 4, qk_world_write_letter },
     { "pass_key", 8, NULL, QK_QUESTION_PASS_KEY },
     { "key_value", 8, NULL, QK_QUESTION_KEY_VALUE },
     { "sum", 8, NULL, QK_QUESTION_SUM },
-    { "order", 7, NULL, QK_QUESTION_ORDER },
-    { "sentiment", 4, NULL, QK_QUESTION_SENTIMENT },
-    { "counterfact", 7, NULL, QK_QUESTION_COUNTERFACT },
-    { "echo", 8, qk_world_write_echo },
+    { "order", 8, NULL, QK_QUESTION_ORDER },
+    { "sentiment", 8, NULL, QK_QUESTION_SENTIMENT },
+    { "counterfact", 8, NULL, QK_QUESTION_COUNTERFACT },
+    { "echo", 5, qk_world_write_echo },
 };
 
 /* Training begins with documents most of which only say things again: looking back is learned first. */
@@ -132,9 +132,9 @@ static size_t draw_length(qk_world_writer *writer)
         unsigned below;
         size_t least, range;
     } classes[] = {
-        { 82, 500, 1100 },
-        { 96, 1600, 2600 },
-        { 100, 4900, 8000 },
+        { 88, 500, 1100 },
+        { 97, 1600, 2600 },
+        { 100, 4200, 7000 },
     };
     size_t drawn = qk_world_below(writer, 100), i = 0;
     while (drawn >= classes[i].below) i++;

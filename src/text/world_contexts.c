@@ -15,22 +15,13 @@ void qk_world_shuffle(qk_world_asked *asked, size_t n, qk_world_writer *writer)
 
 /* ---- pass keys */
 
-/* Digits that differ from one another, so that each tells which comes next; only numbers of the writer's split. */
+/* Four digits above every sum, of the writer's split. */
 static void draw_key(char key[8], qk_world_writer *writer)
 {
-    size_t n = 3 + qk_world_below(writer, 4);
-    uint64_t hash;
-    do {
-        char digits[] = "0123456789";
-        hash = n;
-        for (size_t i = 0; i < n; i++) {
-            size_t j = i + qk_world_below(writer, 10 - i);
-            key[i] = digits[j];
-            digits[j] = digits[i];
-            hash = qk_world_hash(hash, (uint64_t)key[i]);
-        }
-        key[n] = '\0';
-    } while (qk_world_split_of(hash) != writer->split);
+    size_t number;
+    do number = 3000 + qk_world_below(writer, 7000);
+    while (qk_world_split_of(qk_world_hash(number, 14)) != writer->split);
+    snprintf(key, 8, "%zu", number);
 }
 
 /* Words around the key: nothing of use, or facts of the world. */
@@ -38,7 +29,7 @@ static void hide(qk_world_writer *writer, size_t n_most)
 {
     size_t n = qk_world_below(writer, n_most + 1);
     for (size_t i = 0; i < n; i++) {
-        if (qk_world_chance(writer, 45))
+        if (qk_world_chance(writer, 25))
             qk_world_state(writer, qk_world_below(writer, N_FACTS));
         else
             qk_world_filler(writer);
@@ -77,12 +68,12 @@ static size_t pass_keys(qk_world_writer *writer, qk_world_asked *asked)
         "Tell me the pass key of %p.",
     };
     const char *names[3];
-    size_t drawn = qk_world_below(writer, 100), n = drawn < 60 ? 1 : drawn < 85 ? 2 : 3;
+    size_t drawn = qk_world_below(writer, 100), n = drawn < 70 ? 1 : drawn < 90 ? 2 : 3;
     bool named = n > 1 || qk_world_chance(writer, 30);
-    hide(writer, n == 1 ? 16 : 8);
+    hide(writer, 6);
     for (size_t i = 0; i < n; i++) {
         char key[8];
-        names[i] = qk_world_passing_name(writer, names, i);
+        names[i] = qk_world_other_word(writer, 'y', names, i);
         draw_key(key, writer);
         writer->slots['k'] = key;
         writer->slots['p'] = names[i];
@@ -94,7 +85,7 @@ static size_t pass_keys(qk_world_writer *writer, qk_world_asked *asked)
         memcpy(asked[i].answer, key, sizeof key);
         qk_world_aside(asked[i].question, sizeof asked[i].question, writer,
                        named ? ask_owned[qk_world_below(writer, 4)] : ask_alone[qk_world_below(writer, 5)]);
-        hide(writer, n == 1 ? 10 : 4);
+        hide(writer, n == 1 ? 4 : 1);
     }
     qk_world_shuffle(asked, n, writer);
     return n;
@@ -104,29 +95,29 @@ static size_t pass_keys(qk_world_writer *writer, qk_world_asked *asked)
 
 typedef struct list_style {
     const char *opener, *row; /* %k key, %x value, %p whose list it is */
-    char keys, values;        /* word lists; keys 0: names */
+    char keys, values;        /* word lists */
     const char *questions[3];
 } list_style;
 
 static const list_style list_styles[] = {
     { "This is the list that %p wrote:\n",
       "- %k: %x\n",
-      0,
+      'y',
       'o',
       { "What stands beside %k in the list?", "What does the list say of %k?", "Which thing belongs to %k?" } },
     { "Keys and values from the notes of %p:\n",
       "* %k = %x\n",
-      0,
+      'y',
       'o',
       { "What is the value of %k?", "Which value has %k?", "Give the value of %k." } },
     { "Everyone at the table of %p got a present.",
       " The present of %k was a %x.",
-      0,
+      'y',
       'o',
       { "What was the present of %k?", "Which present did %k get?", "What did %k get?" } },
     { "The guests of %p came in colours.",
       " The colour of %k was %x.",
-      0,
+      'y',
       'c',
       { "What was the colour of %k?", "Which colour had %k?", "In which colour did %k come?" } },
     { "There are many boxes in the house of %p.",
@@ -136,7 +127,7 @@ static const list_style list_styles[] = {
       { "What is in the %k box?", "Which thing is in the %k box?", "What do you find in the %k box?" } },
     { "The children of the school of %p play animals.",
       " Today %k is the %x.",
-      0,
+      'y',
       'k',
       { "Which animal is %k?", "What animal does %k play?", "As which animal does %k play?" } },
     { "The shop of %p has a shelf for each kind of goods.",
@@ -146,12 +137,12 @@ static const list_style list_styles[] = {
       { "What is on the %k shelf?", "Which goods are on the %k shelf?", "What do you find on the %k shelf?" } },
     { "In the play of %p everyone has a part.",
       " The part of %k is the %x.",
-      0,
+      'y',
       'w',
       { "What is the part of %k?", "Which part does %k have?", "What part does %k play?" } },
     { "Lost and found, a list by %p:\n",
       "- %x, found by %k\n",
-      0,
+      'y',
       'o',
       { "What was found by %k?", "What did %k find?", "Which thing did %k find?" } },
     { "The rooms of the inn of %p have doors of many colours.",
@@ -161,32 +152,39 @@ static const list_style list_styles[] = {
       { "Who sleeps behind the %k door?", "Whom do you find behind the %k door?", "Who is behind the %k door?" } },
 };
 
+/* `n` keys with a value each, no pair of which any other split has. */
+static void draw_pairs(const char **keys, const char **values, size_t n, qk_world_writer *writer, char list, char others)
+{
+    for (size_t i = 0; i < n; i++)
+        do {
+            keys[i] = qk_world_other_word(writer, list, keys, i);
+            values[i] = qk_world_other_word(writer, others, values, i);
+        } while (!qk_world_pair_is_ours(writer, keys[i], values[i]));
+}
+
 static size_t key_values(qk_world_writer *writer, qk_world_asked *asked)
 {
     const list_style *style = &list_styles[qk_world_below(writer, sizeof list_styles / sizeof *list_styles)];
-    const char *keys[11], *values[10];
-    size_t n = 3 + qk_world_below(writer, 8), n_asked = 1 + qk_world_below(writer, n < 5 ? n : 5);
-    if (qk_world_chance(writer, 20)) qk_world_filler(writer);
+    enum { MOST_PAIRS = 5 };
+    const char *keys[MOST_PAIRS], *values[MOST_PAIRS];
+    size_t n = 3 + qk_world_below(writer, MOST_PAIRS - 2);
+    if (qk_world_chance(writer, 15)) qk_world_filler(writer);
     if (writer->n > 0 && writer->text[writer->n - 1] != '\n') qk_world_put(writer, "\n");
-    keys[n] = qk_world_passing_name(writer, NULL, 0); /* whose list it is; no key */
-    writer->slots['p'] = keys[n];
+    writer->slots['p'] = qk_world_passing_name(writer, NULL, 0);
     qk_world_pattern(writer, style->opener);
+    draw_pairs(keys, values, n, writer, style->keys, style->values);
     for (size_t i = 0; i < n; i++) {
-        do keys[i] = qk_world_other_word(writer, style->keys, keys, i);
-        while (keys[i] == keys[n]);
-        values[i] = qk_world_other_word(writer, style->values, values, i);
         writer->slots['k'] = keys[i];
         writer->slots['x'] = values[i];
         qk_world_pattern(writer, style->row);
-        writer->slots['k'] = keys[i];
         qk_world_aside(asked[i].question, sizeof asked[i].question, writer,
                        style->questions[qk_world_below(writer, 3)]);
         snprintf(asked[i].answer, sizeof asked[i].answer, "%s", values[i]);
     }
     if (writer->text && writer->text[writer->n - 1] == '\n') writer->text[--writer->n] = '\0';
-    if (qk_world_chance(writer, 20)) qk_world_filler(writer);
+    if (qk_world_chance(writer, 15)) qk_world_filler(writer);
     qk_world_shuffle(asked, n, writer);
-    return n_asked;
+    return n;
 }
 
 /* ---- counterfacts */
@@ -231,7 +229,7 @@ static size_t counterfacts(qk_world_writer *writer, qk_world_asked *asked)
 {
     static const char *const questions[] = { "According to the %d, %w", "In the %d: %w", "As the %d has it, %w" };
     size_t style = qk_world_below(writer, sizeof false_worlds / sizeof *false_worlds),
-           n = 1 + qk_world_below(writer, 3);
+           n = 1 + qk_world_below(writer, 2);
     if (writer->n > 0 && writer->text[writer->n - 1] != '\n') qk_world_put(writer, "\n");
     writer->slots['p'] = qk_world_passing_name(writer, NULL, 0);
     qk_world_pattern(writer, false_worlds[style].opener);
@@ -242,9 +240,9 @@ static size_t counterfacts(qk_world_writer *writer, qk_world_asked *asked)
         while (!has_false_object(writer, fact));
         const char *object = draw_false_object(writer, fact);
         qk_world_mark(writer, fact);
-        if (qk_world_chance(writer, 40)) qk_world_filler(writer);
+        if (qk_world_chance(writer, 25)) qk_world_filler(writer);
         qk_world_state_as(writer, &writer->world->facts[fact], object);
-        if (qk_world_chance(writer, 40)) qk_world_filler(writer);
+        if (qk_world_chance(writer, 25)) qk_world_filler(writer);
         qk_world_wording(wording, sizeof wording, writer, fact);
         wording[0] = (char)(wording[0] - 'A' + 'a'); /* every wording begins with a capital letter */
         writer->slots['d'] = false_worlds[style].source;

@@ -26,7 +26,7 @@ static void draw_word(char out[WORD_BYTES], qk_world_writer *writer, char list)
 /* 0: names, '#': digits, else the letter of a list. */
 static char draw_list(qk_world_writer *writer)
 {
-    static const char lists[] = { 0, 0, 0, 'o', 'k', 'c', 'w', 'f', '#', '#' };
+    static const char lists[] = { 'y', 'y', 'y', 'o', 'k', 'c', 'w', 'f', '#', 0 };
     return lists[qk_world_below(writer, sizeof lists)];
 }
 
@@ -41,7 +41,7 @@ static void say_again(qk_world_writer *writer)
         { "From left to right: ", "From left to right: " },
     };
     char words[MOST_WORDS][WORD_BYTES];
-    size_t n = 5 + qk_world_below(writer, MOST_WORDS - 4), times = 2 + qk_world_below(writer, 3);
+    size_t n = 4 + qk_world_below(writer, 7), times = 2 + qk_world_below(writer, 3);
     const char *const *lead = leads[qk_world_below(writer, sizeof leads / sizeof *leads)];
     /* Mostly side by side: then the word before is all that tells the next. */
     const char *between = qk_world_chance(writer, 70) ? " " : ", ";
@@ -62,14 +62,14 @@ static void say_again(qk_world_writer *writer)
 /* Keys with their values, two to four times, each time in another order. */
 static void pair_again(qk_world_writer *writer)
 {
-    static const char *const rows[] = { "%k = %x\n", "%k: %x\n", "- %k has %x\n", "For %k: %x\n", "%k, that is %x\n" };
+    static const char *const rows[] = { "- %k = %x\n", "* %k: %x\n", "- %k has %x\n", "For %k: %x\n", "- %k, that is %x\n" };
     char keys[MOST_WORDS][WORD_BYTES], values[MOST_WORDS][WORD_BYTES];
-    size_t n = 3 + qk_world_below(writer, 8), times = 2 + qk_world_below(writer, 3), order[MOST_WORDS];
+    size_t n = 3 + qk_world_below(writer, 5), times = 2 + qk_world_below(writer, 3), order[MOST_WORDS];
     const char *row = rows[qk_world_below(writer, sizeof rows / sizeof *rows)];
     char list = draw_list(writer);
     for (size_t i = 0; i < n; i++) {
         order[i] = i;
-        draw_word(keys[i], writer, 0);
+        draw_word(keys[i], writer, 'y');
         draw_word(values[i], writer, list);
         for (size_t j = 0; j < i; j++)
             if (strcmp(keys[i], keys[j]) == 0) strcpy(values[i], values[j]); /* a key has one value */

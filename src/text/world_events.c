@@ -39,7 +39,7 @@ static const sum_story sum_stories[] = {
 size_t qk_world_sum(qk_world_writer *writer, qk_world_asked *asked)
 {
     const sum_story *told = &sum_stories[qk_world_below(writer, sizeof sum_stories / sizeof *sum_stories)];
-    size_t sum = 4 + qk_world_below(writer, 17), a = 2 + qk_world_below(writer, sum - 3), b = sum - a;
+    size_t a = 1 + qk_world_below(writer, 9), b = 1 + qk_world_below(writer, 9), sum = a + b;
     const char *names[2];
     char numbers[2][8];
     snprintf(numbers[0], sizeof numbers[0], "%zu", a);
@@ -65,7 +65,7 @@ typedef struct order_style {
     const char *opener;                       /* %p a name */
     const char *first[2], *next[3], *last[2]; /* %x who or what */
     const char *ask_first[2], *ask_last[2], *ask_after[2];
-    char items; /* a word list; 0: names */
+    char items; /* a word list */
 } order_style;
 
 static const order_style order_styles[] = {
@@ -92,7 +92,7 @@ static const order_style order_styles[] = {
       { "Who went first?", "Who was the first to go up?" },
       { "Who went last?", "Who was the last to go up?" },
       { "Who went right after %x?", "Who went next after %x?" },
-      0 },
+      'y' },
     { "On the long journey %p came through many villages.",
       { "First there was %x.", "The first village was %x." },
       { "Then there was %x.", "Next was %x.", "After that came %x." },
@@ -100,7 +100,7 @@ static const order_style order_styles[] = {
       { "Which village was first?", "What was the first village?" },
       { "Which village was last?", "What was the last village?" },
       { "Which village came right after %x?", "What came next after %x?" },
-      0 },
+      'y' },
     { "Out of the old box %p took one thing after another.",
       { "First there was a %x.", "The first thing was a %x." },
       { "Then there was a %x.", "Next came a %x.", "After that came a %x." },
@@ -125,29 +125,40 @@ static void ask_order(qk_world_asked *asked, qk_world_writer *writer, const char
     snprintf(asked->answer, sizeof asked->answer, "%s", answer);
 }
 
+/* `n` items; none follows another as it does in another split.  Begins anew where no item can follow. */
+static void draw_sequence(const char **items, size_t n, qk_world_writer *writer, char list)
+{
+    enum { TRIES = 100 };
+    size_t tries = 0;
+    for (size_t i = 0; i < n; tries++) {
+        if (tries % TRIES == 0) i = 0;
+        items[i] = qk_world_other_word(writer, list, items, i);
+        if (i == 0 || qk_world_pair_is_ours(writer, items[i - 1], items[i])) i++;
+    }
+}
+
 size_t qk_world_order(qk_world_writer *writer, qk_world_asked *asked)
 {
     const order_style *style = &order_styles[qk_world_below(writer, sizeof order_styles / sizeof *order_styles)];
-    const char *items[7];
-    size_t n = 3 + qk_world_below(writer, 4), n_asked = 0, after = qk_world_below(writer, n - 1);
-    items[0] = qk_world_passing_name(writer, NULL, 0);
-    writer->slots['p'] = items[0];
+    enum { MOST_ITEMS = 5 };
+    const char *items[MOST_ITEMS];
+    size_t n = 3 + qk_world_below(writer, MOST_ITEMS - 2), n_asked = 0, after = qk_world_below(writer, n - 1);
+    writer->slots['p'] = qk_world_passing_name(writer, NULL, 0);
     qk_world_space(writer);
     qk_world_pattern(writer, style->opener);
-    if (qk_world_chance(writer, 30)) qk_world_filler(writer);
+    if (qk_world_chance(writer, 20)) qk_world_filler(writer);
+    draw_sequence(items, n, writer, style->items);
     for (size_t i = 0; i < n; i++) {
-        items[i + 1] = qk_world_other_word(writer, style->items, items, i + 1);
-        writer->slots['x'] = items[i + 1];
+        writer->slots['x'] = items[i];
         qk_world_put(writer, " ");
         qk_world_pattern(writer, i == 0       ? style->first[qk_world_below(writer, 2)]
                                  : i + 1 == n ? style->last[qk_world_below(writer, 2)]
                                               : style->next[qk_world_below(writer, 3)]);
-        if (qk_world_chance(writer, 12)) qk_world_filler(writer);
     }
-    ask_order(&asked[n_asked++], writer, style->ask_first[qk_world_below(writer, 2)], items[1]);
-    ask_order(&asked[n_asked++], writer, style->ask_last[qk_world_below(writer, 2)], items[n]);
-    writer->slots['x'] = items[after + 1];
-    ask_order(&asked[n_asked++], writer, style->ask_after[qk_world_below(writer, 2)], items[after + 2]);
+    ask_order(&asked[n_asked++], writer, style->ask_first[qk_world_below(writer, 2)], items[0]);
+    ask_order(&asked[n_asked++], writer, style->ask_last[qk_world_below(writer, 2)], items[n - 1]);
+    writer->slots['x'] = items[after];
+    ask_order(&asked[n_asked++], writer, style->ask_after[qk_world_below(writer, 2)], items[after + 1]);
     qk_world_shuffle(asked, n_asked, writer);
     return n_asked;
 }
@@ -205,7 +216,7 @@ static const char *const verdicts[] = {
 size_t qk_world_sentiment(qk_world_writer *writer, qk_world_asked *asked)
 {
     bool liked = qk_world_below(writer, 2) == 1;
-    size_t n = 2 + qk_world_below(writer, 5);
+    size_t n = 2 + qk_world_below(writer, 4);
     writer->slots['p'] = qk_world_passing_name(writer, NULL, 0);
     if (writer->n > 0 && writer->text[writer->n - 1] != '\n') qk_world_put(writer, "\n");
     PATTERN_OF(writer, openers);

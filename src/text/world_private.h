@@ -110,6 +110,8 @@ void qk_world_space(qk_world_writer *writer);
 const char *qk_world_word(qk_world_writer *writer, char list);
 /* A word of the list, or for list 0 a passing name, that is none of the n_taken. */
 const char *qk_world_other_word(qk_world_writer *writer, char list, const char *const *taken, size_t n_taken);
+/* Two words that a document binds together (a key and its value, an event and the next) are of one split only. */
+bool qk_world_pair_is_ours(const qk_world_writer *writer, const char *first, const char *second);
 /* A name that no other split and no fact knows; none of the n_taken. */
 const char *qk_world_passing_name(qk_world_writer *writer, const char *const *taken, size_t n_taken);
 
@@ -154,7 +156,7 @@ typedef void qk_world_register(qk_world_writer *writer, size_t wanted);
 qk_world_register qk_world_write_story, qk_world_write_report, qk_world_write_dialogue, qk_world_write_manual,
     qk_world_write_letter;
 qk_world_register qk_world_write_quiz, qk_world_write_lesson, qk_world_write_echo;
-void qk_world_write_asking(qk_world_writer *writer, qk_question_kind kind, size_t wanted);
+void qk_world_write_asking(qk_world_writer *writer, qk_question_kind first, size_t wanted);
 void qk_world_write_drill(qk_world_writer *writer); /* a few sums, bare */
 
 #endif

@@ -84,21 +84,46 @@ void qk_world_write_drill(qk_world_writer *writer)
 {
     size_t n = 4 + qk_world_below(writer, 6);
     for (size_t i = 0; i < n; i++) {
-        size_t sum = 3 + qk_world_below(writer, 18), a = 1 + qk_world_below(writer, sum - 1), b = sum - a;
+        size_t a = 1 + qk_world_below(writer, 9), b = 1 + qk_world_below(writer, 9), sum = a + b;
         char line[40];
         snprintf(line, sizeof line, i % 2 ? "%zu + %zu = %zu\n" : "%zu and %zu make %zu\n", a, b, sum);
         qk_world_put(writer, line);
     }
 }
 
-void qk_world_write_asking(qk_world_writer *writer, qk_question_kind kind, size_t wanted)
+/* The kinds of contexts in random order, `first` in front. */
+static void order_kinds(qk_question_kind order[QK_N_QUESTION_KINDS - 1], qk_world_writer *writer, qk_question_kind first)
 {
+    size_t n = 0;
+    for (qk_question_kind kind = QK_QUESTION_FACT + 1; kind < QK_N_QUESTION_KINDS; kind++) order[n++] = kind;
+    for (size_t i = 0; i + 1 < n; i++) {
+        size_t j = i + qk_world_below(writer, n - i);
+        if (i == 0) j = (size_t)(first - (QK_QUESTION_FACT + 1));
+        qk_question_kind kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+/* One to three contexts of different kinds, then the questions about all of them; kinds come back only when all were
+ * used, so that a question is about one context, or else about the last of its kind. */
+void qk_world_write_asking(qk_world_writer *writer, qk_question_kind first, size_t wanted)
+{
+    enum { N_KINDS = QK_N_QUESTION_KINDS - 1, MOST_TOGETHER = 3 };
+    qk_question_kind order[N_KINDS];
+    qk_world_asked asked[MOST_TOGETHER * MOST_ASKED];
+    size_t n_used = 0;
+    order_kinds(order, writer, first);
     while (writer->n < wanted && !writer->failed) {
-        qk_world_asked asked[MOST_ASKED];
         const qk_world_form *form = qk_world_choose_form(writer);
-        if (kind == QK_QUESTION_SUM && qk_world_chance(writer, 25)) qk_world_write_drill(writer);
-        size_t n = qk_world_contexts[kind](writer, asked);
-        qk_world_put(writer, "\n");
+        size_t n = 0, n_contexts = 1 + qk_world_below(writer, MOST_TOGETHER);
+        for (size_t i = 0; i < n_contexts; i++, n_used++) {
+            qk_question_kind kind = order[n_used % N_KINDS];
+            if (kind == QK_QUESTION_SUM && qk_world_chance(writer, 25)) qk_world_write_drill(writer);
+            n += qk_world_contexts[kind](writer, asked + n);
+            qk_world_put(writer, "\n");
+        }
+        qk_world_shuffle(asked, n, writer);
         for (size_t i = 0; i < n; i++) {
             qk_world_put_question(writer, form, asked[i].question);
             qk_world_put_answer(writer, asked[i].answer);

@@ -76,17 +76,24 @@ static const char *const aspects[] = { "food", "room", "service", "place",  "mus
                                        "host", "bed",  "table",   "garden", "view" };
 static const char *const reviewed[] = { "inn", "shop", "boat", "play", "house", "tavern", "bath", "fair" };
 static const char *const feelings[] = { "happy", "tired", "calm", "proud", "hungry", "glad" };
+static const char *const people[] = {
+    "Ada",   "Alma",  "Anna",  "Anton", "Berta", "Bruno", "Carl",  "Clara", "David", "Dora",  "Edith", "Emil",
+    "Emma",  "Ernst", "Eva",   "Felix", "Fred",  "Frida", "Georg", "Greta", "Hanna", "Hugo",  "Ida",   "Igor",
+    "Irma",  "Jacob", "Jana",  "Judith", "Karl", "Klara", "Lars",  "Lena",  "Leo",   "Linda", "Lucas", "Maria",
+    "Marta", "Max",   "Mina",  "Nils",  "Nina",  "Olga",  "Oscar", "Otto",  "Paul",  "Paula", "Petra", "Ralph",
+    "Rita",  "Rosa",  "Simon", "Sofia", "Sven",  "Tilda", "Tom",   "Ulla",  "Viktor", "Vera", "Walter", "Zora",
+};
 static const char *const carriers[] = { "boat", "cart", "horse", "coach", "ship" };
 
 /* a aspects, b bad, c colours, f foods, g good, h feelings, n neutral, o objects, p places, q plurals, r reviewed,
- * t times, v vehicles; and animals k, products m, trades w */
+ * t times, v vehicles, y people; and animals k, products m, trades w */
 const qk_world_words qk_world_lists[26] = {
     ['a' - 'a'] = WORDS(aspects),  ['b' - 'a'] = WORDS(bad),      ['c' - 'a'] = WORDS(colours),
     ['f' - 'a'] = WORDS(foods),    ['g' - 'a'] = WORDS(good),     ['h' - 'a'] = WORDS(feelings),
     ['k' - 'a'] = WORDS(animals),  ['m' - 'a'] = WORDS(products), ['n' - 'a'] = WORDS(neutral),
     ['o' - 'a'] = WORDS(objects),  ['p' - 'a'] = WORDS(places),   ['q' - 'a'] = WORDS(plurals),
     ['r' - 'a'] = WORDS(reviewed), ['t' - 'a'] = WORDS(times),    ['v' - 'a'] = WORDS(carriers),
-    ['w' - 'a'] = WORDS(trades),
+    ['w' - 'a'] = WORDS(trades),   ['y' - 'a'] = WORDS(people),
 };
 
 /* ---- names */

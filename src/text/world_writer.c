@@ -80,6 +80,17 @@ const char *qk_world_passing_name(qk_world_writer *writer, const char *const *ta
     }
 }
 
+static uint64_t hash_word(uint64_t hash, const char *word)
+{
+    for (; *word; word++) hash = qk_world_hash(hash, (uint8_t)*word);
+    return hash;
+}
+
+bool qk_world_pair_is_ours(const qk_world_writer *writer, const char *first, const char *second)
+{
+    return qk_world_split_of(hash_word(hash_word(15, first), second)) == writer->split;
+}
+
 const char *qk_world_other_word(qk_world_writer *writer, char list, const char *const *taken, size_t n_taken)
 {
     if (list == 0) return qk_world_passing_name(writer, taken, n_taken);
