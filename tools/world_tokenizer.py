@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """world_tokenizer.py PROGRAM FOLDER [DOCUMENTS] - the tokenizer of the bundled models: byte-level BPE of 2,688 entries.
 
-Trained on documents of the train part of `PROGRAM world documents`.  <s> (id 0) begins every text, </s> is id 1, every
-number is split into pairs of digits from the left.  Writes FOLDER/tokenizer.json and FOLDER/tokenizer_config.json; the same documents give the
-same bytes.
+Trained on documents of the train part of `PROGRAM world documents`.  <s> (id 0) begins every text, </s> is id 1, a number
+is split into pairs of digits from the left.  Writes FOLDER/tokenizer.json and FOLDER/tokenizer_config.json; the same
+documents give the same bytes.
 """
 import json
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 N_VOCAB = 2688
-# A word with the space before it, one or two digits with the space before them, a run of signs with the space before it, white space.
+# A word, one or two digits, a run of signs, each with the space before it; white space.
 PIECES = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 

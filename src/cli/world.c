@@ -121,7 +121,7 @@ const cli_verb verb_world = {
     .line = "Write text about an invented world, or questions about it, as JSON lines",
     .details =
         "The facts of the world are fixed; --seed, --part and the number of a document choose its text, the same\n"
-        "on every machine. Parts share the facts, but no name, number or wording that a question hangs on.\n"
+        "on every machine. Parts share the facts, but no number, pair or wording that a question hangs on.\n"
         "Without --limit it writes 100.",
     .examples = "  qkscope world documents --limit 1000 > train.jsonl\n"
                 "  qkscope world questions --part test --categories fact,pass_key\n"

@@ -3,8 +3,8 @@
  * Two kinds of knowledge.  Parametric: 1,100 fixed facts, the same for every seed and split, stated again and again
  * across documents.  Contextual: what only one document says (pass keys, key-value lists, sums, order of events,
  * sentiment, a stated counterfact).  A text is a function of (seed, split, index): the same bytes on every machine.
- * Splits share the facts, never a context: names and numbers of contexts, and the wordings in which a fact is asked
- * for, are drawn from disjoint sets.  A fact is never stated in a document that asks for it. */
+ * Splits share the facts, never a context: owners, numbers, pairs of what a context binds together, and the wordings
+ * in which a fact is asked for are drawn from disjoint sets.  A fact is never stated in a document that asks for it. */
 #ifndef QK_WORLD_H
 #define QK_WORLD_H
 
@@ -16,7 +16,7 @@ typedef struct qk_world qk_world;
 qk_status qk_world_new(qk_world **out, uint64_t seed, qk_error *err);
 void qk_world_free(qk_world *world);
 
-/* Document `index`: its text (malloc'ed, NUL-terminated, the caller's; ASCII, 500 to 13,300 bytes, half of them below 1,350)
+/* Document `index`: its text (malloc'ed, NUL-terminated, the caller's; ASCII, 500 to 12,000 bytes, half of them below 1,300)
  * and register ("story", "letter", "quiz", ...; lives for ever). */
 typedef struct qk_world_document { char *text; size_t n_bytes; const char *kind; } qk_world_document;
 qk_status qk_world_write(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index, qk_error *err);

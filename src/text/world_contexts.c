@@ -153,7 +153,8 @@ static const list_style list_styles[] = {
 };
 
 /* `n` keys with a value each, no pair of which any other split has. */
-static void draw_pairs(const char **keys, const char **values, size_t n, qk_world_writer *writer, char list, char others)
+static void draw_pairs(const char **keys, const char **values, size_t n, qk_world_writer *writer, char list,
+                       char others)
 {
     for (size_t i = 0; i < n; i++)
         do {

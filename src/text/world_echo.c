@@ -62,7 +62,8 @@ static void say_again(qk_world_writer *writer)
 /* Keys with their values, two to four times, each time in another order. */
 static void pair_again(qk_world_writer *writer)
 {
-    static const char *const rows[] = { "- %k = %x\n", "* %k: %x\n", "- %k has %x\n", "For %k: %x\n", "- %k, that is %x\n" };
+    static const char *const rows[] = { "- %k = %x\n", "* %k: %x\n", "- %k has %x\n", "For %k: %x\n",
+                                        "- %k, that is %x\n" };
     char keys[MOST_WORDS][WORD_BYTES], values[MOST_WORDS][WORD_BYTES];
     size_t n = 3 + qk_world_below(writer, 5), times = 2 + qk_world_below(writer, 3), order[MOST_WORDS];
     const char *row = rows[qk_world_below(writer, sizeof rows / sizeof *rows)];

@@ -92,7 +92,8 @@ void qk_world_write_drill(qk_world_writer *writer)
 }
 
 /* The kinds of contexts in random order, `first` in front. */
-static void order_kinds(qk_question_kind order[QK_N_QUESTION_KINDS - 1], qk_world_writer *writer, qk_question_kind first)
+static void order_kinds(qk_question_kind order[QK_N_QUESTION_KINDS - 1], qk_world_writer *writer,
+                        qk_question_kind first)
 {
     size_t n = 0;
     for (qk_question_kind kind = QK_QUESTION_FACT + 1; kind < QK_N_QUESTION_KINDS; kind++) order[n++] = kind;
