@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """world_cards.py PROGRAM RUNS [MODELS] - the model cards of the bundled pair, with every figure measured, none typed.
 
-RUNS holds the runs of models/make.sh (rope, drope, more); MODELS the folders beside it (models).  The program answers the
+RUNS holds the runs of models/make.sh (half, rope, drope, more); MODELS the folders beside it (models).  The program answers the
 test questions and counts massive values on test documents once more, with the bundled weights.
 """
 import json
@@ -18,7 +18,8 @@ WITHIN = 3.0
 
 FIRST = {
     "world-rope": "A small {type} with rotary positions that knows an invented world and can look things up in its prompt. "
-                  "{steps:,} steps, {tokens:,} tokens, learning rate {lr}.",
+                  "{steps:,} steps, {tokens:,} tokens, of them {half:,} on documents alone and the rest mostly on short contexts "
+                  "with one question each.",
     "world-drope": "world-rope without its rotation (DroPE, Gelberg et al. 2025), recalibrated for {steps:,} steps, {tokens:,} "
                    "tokens ({share:.1f} % of its training), learning rate {lr}. `model_type` is `{type}`, as the published "
                    "modelling code has it.",
@@ -83,13 +84,21 @@ def held_out(run):
     return losses[0]["valid_loss"], losses[-1]["valid_loss"]
 
 
+def last_step(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines() if '"loss"' in line][-1]
+
+
 def card(name, runs, tasks, massive):
     training = {part: json.loads((runs / part / "training.json").read_text()) for part in PAIR.values()}
-    mine, base = training[PAIR[name]], training["rope"]
+    mine, half = training[PAIR[name]], last_step(runs / "half")
+    base_tokens = half["tokens"] + training["rope"]["tokens"]
+    own = PAIR[name] != "rope"
     shape = tasks["models"][list(PAIR).index(name)]
     command = mine["command"]
-    first = FIRST[name].format(type=shape["model_type"], steps=mine["steps"], tokens=mine["tokens"],
-                               lr=command[command.index("--lr") + 1], share=100 * mine["tokens"] / base["tokens"])
+    first = FIRST[name].format(type=shape["model_type"], half=half["tokens"],
+                               steps=mine["steps"] + (0 if own else half["step"]),
+                               tokens=mine["tokens"] if own else base_tokens, lr=command[command.index("--lr") + 1],
+                               share=100 * mine["tokens"] / base_tokens)
     start, dropped, more = (held_out(runs / part) for part in PAIR.values())
     return f"""# {name}
 
