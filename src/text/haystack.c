@@ -15,15 +15,6 @@ typedef struct needle {
     double depth;
 } needle;
 
-/* Four digits above every sum, of the writer's split. */
-static void draw_key(char key[8], qk_world_writer *writer)
-{
-    size_t number;
-    do number = 3000 + qk_world_below(writer, 7000);
-    while (qk_world_split_of(qk_world_hash(number, 14)) != writer->split);
-    snprintf(key, 8, "%zu", number);
-}
-
 static void draw_needle(needle *n, qk_world_writer *writer, bool named)
 {
     static const char *const alone[] = {
@@ -40,7 +31,7 @@ static void draw_needle(needle *n, qk_world_writer *writer, bool named)
                                              "What was the pass key?" };
     static const char *const ask_owned[] = { "What is the pass key of %p?", "Say the pass key of %p.",
                                              "Tell me the pass key of %p." };
-    draw_key(n->key, writer);
+    qk_world_pass_key(n->key, writer);
     writer->slots['k'] = n->key;
     qk_world_aside(n->statement, sizeof n->statement, writer,
                    named ? owned[qk_world_below(writer, 4)] : alone[qk_world_below(writer, 5)]);

@@ -15,8 +15,7 @@ void qk_world_shuffle(qk_world_asked *asked, size_t n, qk_world_writer *writer)
 
 /* ---- pass keys */
 
-/* Four digits above every sum, of the writer's split. */
-static void draw_key(char key[8], qk_world_writer *writer)
+void qk_world_pass_key(char key[8], qk_world_writer *writer)
 {
     size_t number;
     do number = 3000 + qk_world_below(writer, 7000);
@@ -74,7 +73,7 @@ static size_t pass_keys(qk_world_writer *writer, qk_world_asked *asked)
     for (size_t i = 0; i < n; i++) {
         char key[8];
         names[i] = qk_world_other_word(writer, 'y', names, i);
-        draw_key(key, writer);
+        qk_world_pass_key(key, writer);
         writer->slots['k'] = key;
         writer->slots['p'] = names[i];
         qk_world_space(writer);

@@ -147,6 +147,8 @@ enum { MOST_ASKED = 12 };
 /* Writes the context; returns how many questions it left in asked[MOST_ASKED], in random order. */
 typedef size_t qk_world_context(qk_world_writer *writer, qk_world_asked *asked);
 qk_world_context qk_world_sum, qk_world_order, qk_world_sentiment; /* world_events.c */
+/* Four digits above every sum, of the writer's split. */
+void qk_world_pass_key(char key[8], qk_world_writer *writer);
 void qk_world_shuffle(qk_world_asked *asked, size_t n, qk_world_writer *writer);
 extern qk_world_context *const qk_world_contexts[QK_N_QUESTION_KINDS]; /* NULL for facts */
 
