@@ -1,6 +1,7 @@
 #!/bin/sh
 # make.sh [FOLDER] - how the bundled models were made, on two cores and no GPU in about two hours; FOLDER is where the runs go
-# (runs/world).  The same build gives the same bytes again, for any number of threads.
+# (runs/world).  The same build gives the same bytes again, for any number of threads; one whose products round
+# otherwise repeats the recipe and not the bytes.
 #
 # The recipe seeks massive values: a large learning rate, no weight decay, biases of queries and keys, a
 # beginning-of-sequence token.
