@@ -408,9 +408,21 @@ static json_t *start_results(const qk_context *c, const qk_documents *documents)
     return qk_row_take(&out);
 }
 
+static qk_status warn_short(json_t *warnings, const qk_context *c, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t task = 0; task < QK_N_CONTEXT_TASKS; task++)
+        for (size_t l = 0; !status && l < c->settings->n_task_lengths; l++)
+            if (c->left_out[task][l])
+                status = qk_json_warn(warnings, err, "%s at %zu tokens is left out: the questions alone have %zu",
+                                      qk_context_task_names[task], c->task_lengths[l], c->left_out[task][l]);
+    return status;
+}
+
 static qk_status warn(json_t *warnings, const qk_context *c, qk_error *err)
 {
     qk_status status = warn_left_out(warnings, c, err);
+    if (!status) status = warn_short(warnings, c, err);
     if (!status && c->joined)
         status = qk_json_warn(warnings, err, "no document is as long as the longest length: texts are documents put behind "
                               "one another, so what lies far back seldom helps");

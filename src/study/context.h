@@ -50,6 +50,8 @@ typedef struct qk_context {
     size_t n_texts;
     bool joined;                     /* they are documents put behind one another */
     qk_context_loss *truncated, *sliding; /* [n_arms][n_lengths][n_texts]; sliding: all in bucket 0 */
+    /* Tokens that a question alone has, of the first prompt that did not fit: this task and length is left out. */
+    size_t left_out[QK_N_CONTEXT_TASKS][QK_CONTEXT_LENGTHS];
     qk_found *found;                 /* [n_arms][tasks][n_task_lengths][n_depths][trials] */
     json_t *plan;                    /* rows, with plan_only */
     struct { double tokens, sequences, passes, flops; qk_plan largest; } work; /* of the model at hand */
@@ -96,6 +98,8 @@ extern const char *const qk_context_task_names[QK_N_CONTEXT_TASKS];
 size_t qk_context_trials(const qk_context *c, size_t length);
 qk_found *qk_context_found(const qk_context *c, size_t arm, size_t task, size_t length, size_t depth);
 qk_status qk_context_find(qk_context *c, size_t model, qk_error *err);
+/* The task is asked for and its prompts fit the length. */
+bool qk_context_asks(const qk_context *c, size_t task, size_t length);
 
 /* ---- context_rows.c */
 

@@ -41,6 +41,7 @@ typedef struct prompts {
     qk_sequence *sequences;     /* [n] as one reading sees them */
     size_t *n_cut;              /* [n] tokens left out in front of what it sees */
     qk_found (*answered)[QK_HAYSTACK_KEYS]; /* [n] */
+    size_t too_long;            /* tokens of a question that does not fit even alone; 0: all fit */
 } prompts;
 
 static qk_status encode(int32_t **tokens, size_t *n, const prompts *p, const char *text, size_t n_bytes, qk_error *err)
@@ -117,8 +118,8 @@ static qk_status try_sentences(prompt *out, qk_haystack *kept, size_t *n_tokens,
     return status;
 }
 
-/* As many sentences as fit the length. */
-static qk_status write_prompt(prompt *out, const prompts *p, const qk_world *world, uint64_t index,
+/* As many sentences as fit the length; p->too_long where not even the bare question does. */
+static qk_status write_prompt(prompt *out, prompts *p, const qk_world *world, uint64_t index,
                               const double *depths, size_t n_keys, qk_error *err)
 {
     enum { FIRST_GUESS = 14 /* tokens of a sentence */, TRIES = 24 };
@@ -126,9 +127,7 @@ static qk_status write_prompt(prompt *out, const prompts *p, const qk_world *wor
     qk_haystack kept = { 0 };
     qk_status status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, 0, err);
     size_t bare = n_tokens;
-    if (!status && bare > room)
-        return qk_fail(err, QK_E_ARGUMENT, "%s at %zu tokens: the question alone has %zu; a longer length is needed",
-                       qk_context_task_names[p->task], room, bare);
+    if (!status && bare > room) return p->too_long = bare, QK_OK;
     for (int i = 0; !status && i < TRIES && high - low > 1; i++) {
         n = n <= low ? low + 1 : n >= high ? high - 1 : n;
         status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, n, err);
@@ -163,7 +162,7 @@ static qk_status write_prompts(prompts *p, const qk_world *world, qk_error *err)
     if (!status) status = qk_new_array(&p->sequences, n, sizeof *p->sequences, "sequences", err);
     if (!status) status = qk_new_array(&p->n_cut, n, sizeof *p->n_cut, "sequences", err);
     if (!status) status = qk_new_array(&p->answered, n, sizeof *p->answered, "answers", err);
-    for (size_t i = 0; !status && i < n; i++) {
+    for (size_t i = 0; !status && !p->too_long && i < n; i++) {
         size_t part = i % n_parts, first = part * most, left = s->n_depths - first, n_keys = left < most ? left : most;
         uint64_t index = (uint64_t)i * QK_N_CONTEXT_TASKS + p->task + ((uint64_t)p->c->task_lengths[p->length] << 24);
         p->items[i].trial = i / n_parts;
@@ -276,7 +275,8 @@ static qk_status find_at(qk_context *c, const qk_world *world, size_t model, siz
     prompts p = { .c = c, .tokenizer = c->models[model].model->tokenizer, .model = model, .task = task,
                   .length = length };
     qk_status status = write_prompts(&p, world, err);
-    for (size_t a = 0; !status && a < c->n_arms; a++) {
+    if (p.too_long) c->left_out[task][length] = p.too_long;
+    for (size_t a = 0; !status && !p.too_long && a < c->n_arms; a++) {
         if (c->arms[a].model != model) continue;
         qk_reading reading = qk_context_reading(c, &c->arms[a], c->task_lengths[length]);
         bool asked = false;
@@ -295,6 +295,25 @@ static qk_status find_at(qk_context *c, const qk_world *world, size_t model, siz
     return status;
 }
 
+bool qk_context_asks(const qk_context *c, size_t task, size_t length)
+{
+    return (c->settings->tasks >> task & 1) && !c->left_out[task][length];
+}
+
+static qk_status refuse_nothing(const qk_context *c, qk_error *err)
+{
+    size_t tokens = 0, room = 0;
+    for (size_t task = 0; task < QK_N_CONTEXT_TASKS; task++)
+        for (size_t l = 0; l < c->settings->n_task_lengths; l++) {
+            if (qk_context_asks(c, task, l)) return QK_OK;
+            if (tokens && c->left_out[task][l] >= tokens) continue;
+            tokens = c->left_out[task][l];
+            room = c->task_lengths[c->settings->n_task_lengths - 1];
+        }
+    return qk_fail(err, QK_E_ARGUMENT, "keys: the question alone has %zu tokens, the longest length %zu; a longer one is "
+                   "needed", tokens, room);
+}
+
 qk_status qk_context_find(qk_context *c, size_t model, qk_error *err)
 {
     const qk_model *m = c->models[model].model;
@@ -304,8 +323,8 @@ qk_status qk_context_find(qk_context *c, size_t model, qk_error *err)
                        m->tokenizer_error.message);
     qk_status status = qk_world_new(&world, c->settings->world, err);
     for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
-        for (size_t l = 0; !status && (c->settings->tasks >> task & 1) && l < c->settings->n_task_lengths; l++)
-            status = find_at(c, world, model, task, l, err);
+        for (size_t l = 0; !status && l < c->settings->n_task_lengths; l++)
+            if (qk_context_asks(c, task, l)) status = find_at(c, world, model, task, l, err);
     qk_world_free(world);
-    return status;
+    return status ? status : refuse_nothing(c, err);
 }

@@ -201,8 +201,9 @@ static qk_status add_retrieval(json_t *results, const qk_context *c, qk_error *e
     json_t *pooled = json_object_get(results, "retrieval"), *cells = json_object_get(results, "cells");
     qk_status status = QK_OK;
     for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
-        for (size_t a = 0; !status && (s->tasks >> task & 1) && a < c->n_arms; a++)
+        for (size_t a = 0; !status && a < c->n_arms; a++)
             for (size_t l = 0; !status && l < s->n_task_lengths; l++) {
+                if (!qk_context_asks(c, task, l)) continue;
                 status = add_share(pooled, c, a, task, l, 0, s->n_depths, err);
                 for (size_t d = 0; !status && d < s->n_depths; d++)
                     status = add_share(cells, c, a, task, l, d, d + 1, err);
@@ -219,9 +220,9 @@ static qk_status add_tests(json_t *results, const qk_context *c, qk_error *err)
     qk_status status = qk_new_array(&log10_p, QK_N_CONTEXT_TASKS * c->n_arms * s->n_task_lengths + 1, sizeof *log10_p,
                                     "p-values", err);
     for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
-        for (size_t l = 0; !status && (s->tasks >> task & 1) && l < s->n_task_lengths; l++)
+        for (size_t l = 0; !status && l < s->n_task_lengths; l++)
             for (size_t a = 0; !status && c->task_lengths[l] > c->trained && a < c->n_arms; a++)
-                if (a != reference) status = add_test(rows, log10_p + json_array_size(rows), c, a, task, l, err);
+                if (a != reference && qk_context_asks(c, task, l)) status = add_test(rows, log10_p + json_array_size(rows), c, a, task, l, err);
     size_t n = json_array_size(rows);
     if (!status) qk_holm(log10_p, n);
     for (size_t i = 0; !status && i < n; i++)
