@@ -5,6 +5,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "program.h"
 #include "study/context.h"
 
 enum { TRAINED = 128 };
@@ -24,12 +25,20 @@ static const qk_context_settings usual = {
     .tasks = 1 << QK_TASK_PASS_KEY | 1 << QK_TASK_PASS_KEYS, .world = 42, .n_bootstrap = 200,
 };
 
+/* A name of this process alone. */
+static const char *texts_path(void)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "/tmp/qk-context-%ld.jsonl", (long)getpid());
+    return path;
+}
+
 /* Four documents of some 600 to 700 tokens each. */
 static qk_documents open_texts(void)
 {
     qk_documents documents;
     const char *path = data_path("../test_context.c"); /* plain text that is always there */
-    FILE *in = fopen(path, "r"), *out = fopen("/tmp/qk-context-texts.jsonl", "w");
+    FILE *in = fopen(path, "r"), *out = fopen(texts_path(), "w");
     assert_non_null(in);
     assert_non_null(out);
     for (int d = 0; d < 4; d++) {
@@ -40,9 +49,9 @@ static qk_documents open_texts(void)
     }
     fclose(in);
     fclose(out);
-    assert_ok(qk_documents_load(&documents, (const char *const[]){ "/tmp/qk-context-texts.jsonl" }, 1,
+    assert_ok(qk_documents_load(&documents, (const char *const[]){ texts_path() }, 1,
                                 &(qk_documents_options){ NULL, 0 }, err));
-    unlink("/tmp/qk-context-texts.jsonl");
+    unlink(texts_path());
     return documents;
 }
 
@@ -367,6 +376,60 @@ static void nonsense_is_refused(void **state)
     qk_model_close(model.model);
 }
 
+/* ---- the verb */
+
+static char *read_all(const char *folder, const char *name)
+{
+    char path[200];
+    qk_map map;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_ok(qk_map_open(&map, path, err));
+    char *text = calloc(1, map.size + 1);
+    memcpy(text, map.data, map.size);
+    qk_map_close(&map);
+    return text;
+}
+
+static void the_verb_leaves_a_report(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/qk-context-XXXXXX", command[64];
+    assert_non_null(mkdtemp(folder));
+#define RUN(...) run_program("context", data_path("golden/demo"), "--lengths", "1,2", "--limit", "2", "--find", "pass_key", \
+                             "--depths", "0,1", "--trials", "1", "-q", "-o", folder, __VA_ARGS__)
+    outcome first = RUN("--method", "none,yarn,pi", "--sliding");
+    if (first.code) fail_msg("exit %d: %s", first.code, first.err);
+    assert_non_null(strstr(first.out, "yarn"));
+    char *results = read_all(folder, "results.json"), *page = read_all(folder, "report.html");
+    char *table = read_all(folder, "yarn-ppl.csv"), *moving = read_all(folder, "yarn-ppl-sliding.csv");
+    assert_memory_equal(table, ",128,256\ndemo none,", 19);
+    assert_memory_equal(moving, ",128,256\ndemo none,", 19);
+    assert_non_null(strstr(page, "What happens beyond the trained context?"));
+    static const char *const figures[] = { "context-loss", "context-positions", "context-keys", "context-map-pass-key" };
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "figures/%s.svg", figures[i]);
+        free(read_all(folder, name));
+    }
+    outcome again = RUN("--method", "none,yarn,pi", "--sliding", "--resume");
+    assert_int_equal(again.code, 0);
+    char *same = read_all(folder, "results.json");
+    assert_string_equal(results, same);
+    assert_int_equal(RUN("--method", "dreams").code, 2);
+    assert_int_equal(RUN("--method", "longrope", "--no-run").code, 2);
+    assert_int_equal(RUN("--method", "none", "--find-lengths", "2,1").code, 2);
+    outcome plan = RUN("--method", "none", "--dry-run");
+    assert_int_equal(plan.code, 0);
+    assert_non_null(strstr(plan.out, "FLOP"));
+    free(results);
+    free(same);
+    free(page);
+    free(table);
+    free(moving);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_plan_does_no_work),
         cmocka_unit_test(temperature_is_a_line_in_the_logarithm),
         cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(the_verb_leaves_a_report),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 #include "study/context.h"
 #include "text/documents_world.h"
 
-enum { USUAL_TEXTS = 3, USUAL_TRIALS = 10, WORLD_BYTES_A_TOKEN = 8 };
+enum { USUAL_TEXTS = 2, USUAL_TRIALS = 8, WORLD_BYTES_A_TOKEN = 8 };
 
 /* ---- tables: a row an arm, a column a length */
 
@@ -35,7 +35,11 @@ static const json_t *find_row(const json_t *rows, size_t arm, double stretch, co
     return NULL;
 }
 
-typedef struct view { const char *title, *array, *key, *value, *number; double scale; int digits; } view;
+typedef struct view {
+    const char *title, *array, *key, *value, *number;
+    double scale;
+    int digits;
+} view;
 
 static qk_status print_view(const json_t *results, const view *v, qk_error *err)
 {
@@ -72,8 +76,8 @@ static qk_status print_view(const json_t *results, const view *v, qk_error *err)
 
 static qk_status print_tests(const json_t *results, qk_error *err)
 {
-    static const char *const heads[] = { "task", "length", "arm", "against", "n", "only arm", "only against",
-                                         "difference", "95 %", "test", "" };
+    static const char *const heads[] = { "task",         "length",     "arm",  "against", "n", "only arm",
+                                         "only against", "difference", "95 %", "test",    "" };
     const json_t *rows = json_object_get(results, "tests"), *methods = json_object_get(results, "methods");
     cli_table table;
     size_t i;
@@ -81,7 +85,8 @@ static qk_status print_tests(const json_t *results, qk_error *err)
     if (json_array_size(rows) == 0) return QK_OK;
     putchar('\n');
     cli_table_start(&table, heads, "lrllrrrrrll");
-    json_array_foreach(rows, i, row) {
+    json_array_foreach(rows, i, row)
+    {
         const json_t *ci = json_object_get(row, "ci95");
         cli_table_add(&table, "%s", cli_text(row, "task"));
         cli_table_add(&table, "%gx", cli_number(row, "stretch"));
@@ -254,10 +259,25 @@ static qk_status run_context(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id context_options[] = {
-    OPTIONS_TEXTS,   OPTION_CALIB,      OPTION_WORLD,     OPTION_METHOD, OPTION_LENGTHS,
-    OPTION_FIND,     OPTION_FIND_LENGTHS, OPTION_DEPTHS,  OPTION_TRIALS, OPTION_ROPE_SCALE,
-    OPTION_TEMPERATURE_CONTEXT, OPTION_TEMPERATURE_SLOPE, OPTION_SLIDING, OPTION_STRIDE, OPTION_BOOTSTRAP,
-    OPTIONS_COMPUTE, OPTIONS_RUN,       OPTIONS_TALK,     OPTION_END,
+    OPTIONS_TEXTS,
+    OPTION_CALIB,
+    OPTION_WORLD,
+    OPTION_METHOD,
+    OPTION_LENGTHS,
+    OPTION_FIND,
+    OPTION_FIND_LENGTHS,
+    OPTION_DEPTHS,
+    OPTION_TRIALS,
+    OPTION_ROPE_SCALE,
+    OPTION_TEMPERATURE_CONTEXT,
+    OPTION_TEMPERATURE_SLOPE,
+    OPTION_SLIDING,
+    OPTION_STRIDE,
+    OPTION_BOOTSTRAP,
+    OPTIONS_COMPUTE,
+    OPTIONS_RUN,
+    OPTIONS_TALK,
+    OPTION_END,
 };
 
 const cli_verb verb_context = {
@@ -269,10 +289,13 @@ const cli_verb verb_context = {
     .options = context_options,
     .line = "See what each context extension does beyond the trained context",
     .details =
-        "Reads texts and looks for pass keys at multiples of the trained context (-c: of another length), the same weights "
+        "Reads texts and looks for pass keys at multiples of the trained context (-c: of another length), the same "
+        "weights "
         "under every method: rotary scalings, crop (only the last trained context is read), and for models without "
-        "rotation an attention temperature, fitted on held-out text as 1 + c ln s. Losses come by length and by position, "
-        "keys by length and depth; prompts and texts are the same for every arm. Without --texts the synthetic world is "
+        "rotation an attention temperature, fitted on held-out text as 1 + c ln s. Losses come by length and by "
+        "position, "
+        "keys by length and depth; prompts and texts are the same for every arm. Without --texts the synthetic world "
+        "is "
         "read. Documents shorter than the longest length are put behind one another.",
     .examples = "  qkscope context models/world-rope models/world-drope -o runs/context\n"
                 "  qkscope context models/tiny --method none,linear,yarn --lengths 1,2,4 --texts books/ --sliding\n"

@@ -6,10 +6,11 @@
 #include "model/config.h"
 
 static const char *const names[QK_N_METHODS] = {
-    [QK_METHOD_NONE] = "none",           [QK_METHOD_CROP] = "crop",         [QK_METHOD_LINEAR] = "linear",
-    [QK_METHOD_NTK] = "ntk",             [QK_METHOD_NTK_PARTS] = "ntk-parts", [QK_METHOD_DYNAMIC] = "dynamic",
-    [QK_METHOD_YARN] = "yarn",           [QK_METHOD_LLAMA3] = "llama3",     [QK_METHOD_LONGROPE] = "longrope",
-    [QK_METHOD_TEMPERATURE] = "temperature",
+    [QK_METHOD_NONE] = "none",           [QK_METHOD_CROP] = "crop",
+    [QK_METHOD_LINEAR] = "linear",       [QK_METHOD_NTK] = "ntk",
+    [QK_METHOD_NTK_PARTS] = "ntk-parts", [QK_METHOD_DYNAMIC] = "dynamic",
+    [QK_METHOD_YARN] = "yarn",           [QK_METHOD_LLAMA3] = "llama3",
+    [QK_METHOD_LONGROPE] = "longrope",   [QK_METHOD_TEMPERATURE] = "temperature",
 };
 
 const char *qk_method_name(qk_method method) { return names[method]; }
@@ -18,8 +19,9 @@ const char *qk_method_name(qk_method method) { return names[method]; }
 static const char *own_scaling(const qk_config *c)
 {
     static const char *const kinds[] = {
-        [QK_ROPE_NONE] = NULL,      [QK_ROPE_DEFAULT] = NULL,    [QK_ROPE_LINEAR] = "linear",
-        [QK_ROPE_DYNAMIC] = "dynamic", [QK_ROPE_YARN] = "yarn",  [QK_ROPE_LLAMA3] = "llama3",
+        [QK_ROPE_NONE] = NULL,           [QK_ROPE_DEFAULT] = NULL,
+        [QK_ROPE_LINEAR] = "linear",     [QK_ROPE_DYNAMIC] = "dynamic",
+        [QK_ROPE_YARN] = "yarn",         [QK_ROPE_LLAMA3] = "llama3",
         [QK_ROPE_LONGROPE] = "longrope", [QK_ROPE_FACTORS] = "factors of its own",
     };
     return kinds[c->rope_kind];
@@ -42,9 +44,10 @@ qk_status qk_method_check(const qk_config *c, qk_method method, qk_error *err)
     if (method == QK_METHOD_LONGROPE && c->rope_kind != QK_ROPE_LONGROPE)
         return qk_fail(err, QK_E_UNSUPPORTED, "method longrope: the checkpoint has no short and long factors");
     if (own && method != QK_METHOD_LONGROPE)
-        return qk_fail(err, QK_E_UNSUPPORTED,
-                       "method %s: the checkpoint has a scaling already (%s), which `none` keeps; it is not scaled twice",
-                       names[method], own);
+        return qk_fail(
+            err, QK_E_UNSUPPORTED,
+            "method %s: the checkpoint has a scaling already (%s), which `none` keeps; it is not scaled twice",
+            names[method], own);
     return QK_OK;
 }
 
@@ -55,10 +58,7 @@ static void stretch_linear(qk_config *c, double s)
 }
 
 /* theta grows so that the slowest pair turns s times slower, the fastest as before. */
-static void stretch_ntk(qk_config *c, double s)
-{
-    c->rope_theta *= pow(s, (double)c->head_dim / (c->head_dim - 2));
-}
+static void stretch_ntk(qk_config *c, double s) { c->rope_theta *= pow(s, (double)c->head_dim / (c->head_dim - 2)); }
 
 static void stretch_dynamic(qk_config *c, double s)
 {
@@ -95,7 +95,7 @@ static void stretch_llama3(qk_config *c, double s)
 qk_status qk_model_scaled(qk_model *view, const qk_model *model, qk_method method, double factor, qk_error *err)
 {
     static void (*const stretch[QK_N_METHODS])(qk_config *, double) = {
-        [QK_METHOD_LINEAR] = stretch_linear, [QK_METHOD_NTK] = stretch_ntk,   [QK_METHOD_NTK_PARTS] = stretch_parts,
+        [QK_METHOD_LINEAR] = stretch_linear,   [QK_METHOD_NTK] = stretch_ntk,   [QK_METHOD_NTK_PARTS] = stretch_parts,
         [QK_METHOD_DYNAMIC] = stretch_dynamic, [QK_METHOD_YARN] = stretch_yarn, [QK_METHOD_LLAMA3] = stretch_llama3,
     };
     qk_status status = qk_method_check(&model->config, method, err);
@@ -104,8 +104,11 @@ qk_status qk_model_scaled(qk_model *view, const qk_model *model, qk_method metho
         return qk_fail(err, QK_E_ARGUMENT, "method %s: expected a positive factor, found %g", names[method], factor);
     *view = *model;
     qk_config *c = &view->config;
-    if (method == QK_METHOD_TEMPERATURE) c->softmax_scale = factor / sqrt(c->head_dim);
-    else if (method != QK_METHOD_LONGROPE && c->rope_kind == QK_ROPE_LONGROPE) c->rope_factors_long = c->rope_factors_short;
-    else if (stretch[method] && factor > 1) stretch[method](c, factor);
+    if (method == QK_METHOD_TEMPERATURE)
+        c->softmax_scale = factor / sqrt(c->head_dim);
+    else if (method != QK_METHOD_LONGROPE && c->rope_kind == QK_ROPE_LONGROPE)
+        c->rope_factors_long = c->rope_factors_short;
+    else if (stretch[method] && factor > 1)
+        stretch[method](c, factor);
     return QK_OK;
 }

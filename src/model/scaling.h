@@ -10,7 +10,7 @@ typedef enum qk_method {
     QK_METHOD_LINEAR,      /* position interpolation, Chen et al. 2023 */
     QK_METHOD_NTK,         /* another theta, bloc97 2023 */
     QK_METHOD_NTK_PARTS,   /* YaRN's frequencies without its attention factor */
-    QK_METHOD_DYNAMIC,     /* theta by the length of the sequence, emozilla 2023 */
+    QK_METHOD_DYNAMIC,     /* theta by the length of the sequence, bloc97 2023 */
     QK_METHOD_YARN,        /* Peng et al. 2023 */
     QK_METHOD_LLAMA3,      /* Llama 3.1 */
     QK_METHOD_LONGROPE,    /* the checkpoint's own long factors, Ding et al. 2024 */

@@ -21,8 +21,8 @@ static uint32_t colour_of(const qk_results *results, size_t arm)
         const char *method;
         uint32_t colour;
     } colours[] = {
-        { "none", 0x777777 }, { "crop", 0x000000 },    { "linear", 0xD55E00 }, { "ntk", 0xE69F00 },
-        { "ntk-parts", 0x56B4E9 }, { "dynamic", 0xCC79A7 }, { "yarn", 0x0072B2 },   { "llama3", 0x009E73 },
+        { "none", 0x777777 },      { "crop", 0x000000 },        { "linear", 0xD55E00 }, { "ntk", 0xE69F00 },
+        { "ntk-parts", 0x56B4E9 }, { "dynamic", 0xCC79A7 },     { "yarn", 0x0072B2 },   { "llama3", 0x009E73 },
         { "longrope", 0x7A5195 },  { "temperature", 0xC00000 },
     };
     const json_t *row = json_array_get(qk_rows(results, "methods"), arm);
@@ -47,7 +47,10 @@ static const char *label_of(const qk_results *results, size_t arm)
 
 /* ---- series out of rows */
 
-typedef struct series { double x[MAX_POINTS], y[MAX_POINTS], low[MAX_POINTS], high[MAX_POINTS]; size_t n; } series;
+typedef struct series {
+    double x[MAX_POINTS], y[MAX_POINTS], low[MAX_POINTS], high[MAX_POINTS];
+    size_t n;
+} series;
 
 /* Rows of an arm with key = value (a text) or, for NULL, of the length `stretch`. */
 static void collect(series *s, const qk_results *results, const char *array, size_t arm, const char *key,
@@ -143,7 +146,10 @@ static bool draw_panel(qk_figure *figure, const qk_results *results, const plot 
     double height = fmax(HEIGHT, 13 * (double)n_arms);
     qk_panel panel = { .x = qk_scale_log(x[0], x[1], false),
                        .y = p->share ? qk_scale_linear(0, 100) : qk_scale_linear(y[0], y[1]),
-                       .title = title, .x_label = p->x_label, .y_label = p->y_label, .no_x = p->key };
+                       .title = title,
+                       .x_label = p->x_label,
+                       .y_label = p->y_label,
+                       .no_x = p->key };
     panel.x.low = x[0]; /* no room beyond the first and the last */
     panel.x.high = x[1] > x[0] ? x[1] : 2 * x[0];
     qk_panel_place(&panel, LEFT, *top, QK_FIGURE_WIDTH - LEFT - LABELS, height);
@@ -158,8 +164,8 @@ static bool draw_panel(qk_figure *figure, const qk_results *results, const plot 
         if (s->n == 0) continue;
         if (p->key && a == 0) label_lengths(figure, &panel, s);
         draw_arm(figure, &panel, results, p, s, a);
-        labels[n_labels++] = (qk_end_label){ qk_scale_map(&panel.y, s->y[s->n - 1]), label_of(results, a),
-                                             colour_of(results, a) };
+        labels[n_labels++] =
+            (qk_end_label){ qk_scale_map(&panel.y, s->y[s->n - 1]), label_of(results, a), colour_of(results, a) };
     }
     qk_plot_end_labels(figure, &panel, labels, n_labels, LABELS - 10);
     *top += height + 62;
@@ -185,33 +191,48 @@ static qk_status draw_losses(qk_drawing *drawing, const qk_results *results, qk_
     if (!figure) return qk_out_of_memory(err, "a figure", 0);
     double top = 34;
     for (int i = 0; i < 2; i++) {
-        plot p = { .array = "loss", .key = "protocol", .value = protocols[i], .x = "stretch", .y = "nll_per_token",
-                   .x_label = "length (trained contexts)", .y_label = "loss (nats per token)", .scale = 1 };
+        plot p = { .array = "loss",
+                   .key = "protocol",
+                   .value = protocols[i],
+                   .x = "stretch",
+                   .y = "nll_per_token",
+                   .x_label = "length (trained contexts)",
+                   .y_label = "loss (nats per token)",
+                   .scale = 1 };
         draw_panel(figure, results, &p, 1, &top, titles[i]);
     }
     figure->height = top;
-    figure->description = qk_figure_text(figure, "Loss per token, all texts together. Up to the trained context every "
-                                         "method reads as the model was trained. Whiskers: 95 %% intervals over texts.");
+    figure->description =
+        qk_figure_text(figure, "Loss per token, all texts together. Up to the trained context every "
+                               "method reads as the model was trained. Whiskers: 95 %% intervals over texts.");
     return QK_OK;
 }
 
 static qk_status draw_positions(qk_drawing *drawing, const qk_results *results, qk_error *err)
 {
     double longest = longest_stretch(results), top = 34;
-    plot p = { .array = "positions", .stretch = longest, .x = "to", .y = "nll_per_token", .scale = 1,
-               .x_label = "position (tokens; end of a bucket)", .y_label = "loss (nats per token)" };
+    plot p = { .array = "positions",
+               .stretch = longest,
+               .x = "to",
+               .y = "nll_per_token",
+               .scale = 1,
+               .x_label = "position (tokens; end of a bucket)",
+               .y_label = "loss (nats per token)" };
     qk_figure *figure = qk_drawing_add(drawing, "context-positions", "Loss against position");
     if (!figure) return qk_out_of_memory(err, "a figure", 0);
     draw_panel(figure, results, &p, qk_field_number(results->settings, "trained"), &top, NULL);
     figure->height = top;
-    figure->description = qk_figure_text(figure, "Texts of %.6g trained contexts read from their start: the loss of the "
-                                         "tokens in each stretch of positions.", longest);
+    figure->description = qk_figure_text(figure,
+                                         "Texts of %.6g trained contexts read from their start: the loss of the "
+                                         "tokens in each stretch of positions.",
+                                         longest);
     return QK_OK;
 }
 
 static const struct {
     const char *task, *title;
-} tasks[] = { { "pass_key", "One pass key in the text" }, { "pass_keys", "A pass key at every depth, each asked for" } };
+} tasks[] = { { "pass_key", "One pass key in the text" },
+              { "pass_keys", "A pass key at every depth, each asked for" } };
 
 static qk_status draw_keys(qk_drawing *drawing, const qk_results *results, qk_error *err)
 {
@@ -219,13 +240,20 @@ static qk_status draw_keys(qk_drawing *drawing, const qk_results *results, qk_er
     if (!figure) return qk_out_of_memory(err, "a figure", 0);
     double top = 34;
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
-        plot p = { .array = "retrieval", .key = "task", .value = tasks[i].task, .x = "stretch", .y = "accuracy",
-                   .x_label = "length (trained contexts)", .y_label = "found (%)", .scale = 100, .share = true };
+        plot p = { .array = "retrieval",
+                   .key = "task",
+                   .value = tasks[i].task,
+                   .x = "stretch",
+                   .y = "accuracy",
+                   .x_label = "length (trained contexts)",
+                   .y_label = "found (%)",
+                   .scale = 100,
+                   .share = true };
         draw_panel(figure, results, &p, 1, &top, tasks[i].title);
     }
     figure->height = top;
     figure->description = qk_figure_text(figure, "Share of keys of which every token is the likeliest, all depths "
-                                         "together. Whiskers: 95 %% Wilson intervals over keys.");
+                                                 "together. Whiskers: 95 %% Wilson intervals over keys.");
     return QK_OK;
 }
 
@@ -270,7 +298,10 @@ static const json_t *cell_of(const qk_results *results, const char *task, size_t
     return NULL;
 }
 
-typedef struct grid { double lengths[CELLS], depths[CELLS], width, height; size_t n_lengths, n_depths; } grid;
+typedef struct grid {
+    double lengths[CELLS], depths[CELLS], width, height;
+    size_t n_lengths, n_depths;
+} grid;
 
 static void draw_cell(qk_figure *figure, const qk_results *results, const grid *g, const json_t *row, size_t arm,
                       size_t l, size_t d, double left, double top, const uint32_t *palette)
@@ -285,7 +316,8 @@ static void draw_cell(qk_figure *figure, const qk_results *results, const grid *
     qk_field_pair(ci, row, "ci95");
     qk_format_number(text, 100 * share, 3);
     qk_draw_rect(figure, x, y, g->width, g->height, qk_fill(palette[lround(255 * share)], 1),
-                 qk_figure_text(figure, "%s, %g trained contexts, depth %g %%: %zu of %zu (95 %% interval %.3g to %.3g %%)",
+                 qk_figure_text(figure,
+                                "%s, %g trained contexts, depth %g %%: %zu of %zu (95 %% interval %.3g to %.3g %%)",
                                 label_of(results, arm), g->lengths[l], 100 * g->depths[d], qk_field_index(row, "right"),
                                 qk_field_index(row, "n"), 100 * ci[0], 100 * ci[1]));
     qk_draw_text(figure, x + g->width / 2, y + g->height / 2 + 3.5, QK_SIZE_TICK, share > 0.6 ? 0x000000 : 0xFFFFFF,
@@ -304,8 +336,8 @@ static void draw_map(qk_figure *figure, const qk_results *results, const char *t
         qk_draw_text(figure, left - 4, top + ((double)d + 0.5) * g->height + 3.5, QK_SIZE_TICK, QK_GREY, QK_ANCHOR_END,
                      text);
         for (size_t l = 0; l < g->n_lengths; l++)
-            draw_cell(figure, results, g, cell_of(results, task, arm, g->lengths[l], g->depths[d]), arm, l, d, left, top,
-                      palette);
+            draw_cell(figure, results, g, cell_of(results, task, arm, g->lengths[l], g->depths[d]), arm, l, d, left,
+                      top, palette);
     }
     for (size_t l = 0; l < g->n_lengths; l++) {
         qk_format_number(text, g->lengths[l], 3);
@@ -335,8 +367,9 @@ static qk_status draw_maps(qk_drawing *drawing, const qk_results *results, size_
         draw_map(figure, results, tasks[task].task, &g, a, 12 + GAP - 8 + (double)(a % n_columns) * (room + GAP),
                  26 + (double)(a / n_columns) * step, palette);
     figure->height = 14 + step * (double)((n_arms + n_columns - 1) / n_columns);
-    figure->description = qk_figure_text(figure, "Percent found: down, where the key stands (0: at the start, 100: right "
-                                         "before the question); across, the length in trained contexts.");
+    figure->description =
+        qk_figure_text(figure, "Percent found: down, where the key stands (0: at the start, 100: right "
+                               "before the question); across, the length in trained contexts.");
     return QK_OK;
 }
 

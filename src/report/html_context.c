@@ -24,16 +24,21 @@ static void put_question(FILE *stream, const qk_results *results)
     fputs("<p>A model reads well up to the context that it was trained on. What lies beyond can be reached by another "
           "rotation (every rotary scaling slows the pairs down in its own way), by reading the last part only "
           "(<b>crop</b>), or by a model that was retrained without rotation (DroPE; Gelberg et al. 2025), at a fitted "
-          "attention temperature or not. What does each do to the loss, and what does it still find?</p>\n", stream);
-    qk_html(stream, "<p>Lengths are counted in trained contexts of %g tokens; up to one of them all methods are the model "
-            "as trained.", qk_field_number(s, "trained"));
+          "attention temperature or not. What does each do to the loss, and what does it still find?</p>\n",
+          stream);
+    qk_html(stream,
+            "<p>Lengths are counted in trained contexts of %g tokens; up to one of them all methods are the model "
+            "as trained.",
+            qk_field_number(s, "trained"));
     if (json_array_size(qk_rows(results, "loss")))
         qk_html(stream, " Losses are over %g texts%s.", qk_field_number(s, "texts"),
                 json_is_true(json_object_get(s, "joined")) ? ", documents put behind one another" : "");
     if (json_array_size(qk_rows(results, "retrieval")))
-        qk_html(stream, " Keys are hidden among idle sentences, %g prompts a depth up to two trained contexts and fewer "
-                "beyond; a key counts as found when each of its tokens is the likeliest, given the true ones before it.",
-                qk_field_number(s, "trials"));
+        qk_html(
+            stream,
+            " Keys are hidden among idle sentences, %g prompts a depth up to two trained contexts and fewer "
+            "beyond; a key counts as found when each of its tokens is the likeliest, given the true ones before it.",
+            qk_field_number(s, "trials"));
     fputs("</p>\n", stream);
 }
 
@@ -60,7 +65,8 @@ static void put_still_finds(FILE *stream, const qk_results *results, const char 
     for (double stretch = 2; stretch <= 4; stretch *= 2) {
         const json_t *far = best_at(results, task, model, stretch);
         if (!far) continue;
-        qk_html(stream, "<li>%s, %s at <b>%g times</b> the trained context: ", results->models[model].name, what, stretch);
+        qk_html(stream, "<li>%s, %s at <b>%g times</b> the trained context: ", results->models[model].name, what,
+                stretch);
         if (qk_field_number(far, "right") == 0) {
             qk_html(stream, "no method finds any of %g keys", qk_field_number(far, "n"));
         } else {
@@ -69,7 +75,8 @@ static void put_still_finds(FILE *stream, const qk_results *results, const char 
             put_percent_interval(stream, far);
             fputs(", the most of its methods", stream);
         }
-        if (at_home) qk_html(stream, "; within the trained context %g\u00a0%%", 100 * qk_field_number(at_home, "accuracy"));
+        if (at_home)
+            qk_html(stream, "; within the trained context %g\u00a0%%", 100 * qk_field_number(at_home, "accuracy"));
         fputs(".</li>\n", stream);
     }
 }
@@ -89,9 +96,10 @@ static void put_comparisons(FILE *stream, const qk_results *results, const char 
         n_open += !told;
     }
     if (n_better + n_worse + n_open == 0) return;
-    qk_html(stream, "<li>%s at %g times the trained context, the same prompts: %s finds more than %zu of the other arms, "
-            "fewer than %zu, and cannot be told apart from %zu (exact McNemar tests, 5\u00a0%% after Holm).</li>\n", what,
-            stretch, name_of(results, reference), n_better, n_worse, n_open);
+    qk_html(stream,
+            "<li>%s at %g times the trained context, the same prompts: %s finds more than %zu of the other arms, "
+            "fewer than %zu, and cannot be told apart from %zu (exact McNemar tests, 5\u00a0%% after Holm).</li>\n",
+            what, stretch, name_of(results, reference), n_better, n_worse, n_open);
 }
 
 static void put_loss_findings(FILE *stream, const qk_results *results, size_t model)
@@ -110,7 +118,8 @@ static void put_loss_findings(FILE *stream, const qk_results *results, size_t mo
     }
     if (!best) return;
     qk_html(stream, "<li>%s reads %g times its context best with <b>%s</b>: %g nats per token",
-            results->models[model].name, longest, qk_field_text(best, "method"), qk_field_number(best, "nll_per_token"));
+            results->models[model].name, longest, qk_field_text(best, "method"),
+            qk_field_number(best, "nll_per_token"));
     qk_html_interval(stream, best, "ci95");
     if (plain && plain != best) qk_html(stream, "; as trained it takes %g", qk_field_number(plain, "nll_per_token"));
     fputs(".</li>\n", stream);
@@ -130,10 +139,12 @@ static void put_findings(FILE *stream, const qk_results *results)
         const json_t *row = json_array_get(qk_rows(results, "methods"), a), *fit = json_object_get(row, "temperature");
         if (!json_is_object(fit)) continue;
         double slope = qk_field_number(row, "slope");
-        qk_html(stream, "<li>%s: beta %g fitted on held-out text of %g tokens (%g nats per token against %g at beta 1), "
-                "so beta = 1 %s %g ln s at s trained contexts.</li>\n", qk_field_text(row, "name"),
-                qk_field_number(fit, "beta"), qk_field_number(fit, "context"), qk_field_number(fit, "nll"),
-                qk_field_number(fit, "nll_at_one"), slope < 0 ? "\u2212" : "+", fabs(slope));
+        qk_html(stream,
+                "<li>%s: beta %g fitted on held-out text of %g tokens (%g nats per token against %g at beta 1), "
+                "so beta = 1 %s %g ln s at s trained contexts.</li>\n",
+                qk_field_text(row, "name"), qk_field_number(fit, "beta"), qk_field_number(fit, "context"),
+                qk_field_number(fit, "nll"), qk_field_number(fit, "nll_at_one"), slope < 0 ? "\u2212" : "+",
+                fabs(slope));
     }
 }
 
@@ -199,17 +210,23 @@ static void put_limits(FILE *stream, const qk_results *results)
 {
     fputs("<li>The best method of a model is picked after the fact, from few keys: its share is too high by what luck "
           "gave it. The tests compare arms that were chosen before.</li>\n"
-          "<li>Nothing was trained here: a scaling that models are usually fine-tuned with (YaRN, Llama 3, longrope) shows "
+          "<li>Nothing was trained here: a scaling that models are usually fine-tuned with (YaRN, Llama 3, longrope) "
+          "shows "
           "what it does without.</li>\n"
-          "<li>A low loss at a long length need not mean that the model looks back so far: cropping keeps it low too. Keys "
+          "<li>A low loss at a long length need not mean that the model looks back so far: cropping keeps it low too. "
+          "Keys "
           "must be found far back.</li>\n"
-          "<li>Keys are asked for in the wording of the synthetic world: a model that never saw such questions may know the "
+          "<li>Keys are asked for in the wording of the synthetic world: a model that never saw such questions may "
+          "know the "
           "key and not say it.</li>\n"
           "<li>Where every depth has its key, the questions of one prompt follow one another and each sees the answers "
-          "before it; they are less independent than their intervals take them to be.</li>\n", stream);
+          "before it; they are less independent than their intervals take them to be.</li>\n",
+          stream);
     if (json_is_true(json_object_get(results->settings, "joined")))
-        fputs("<li>The texts are documents put behind one another: what stands far back seldom helps to predict, so losses "
-              "show whether a method does harm more than what it gains.</li>\n", stream);
+        fputs("<li>The texts are documents put behind one another: what stands far back seldom helps to predict, so "
+              "losses "
+              "show whether a method does harm more than what it gains.</li>\n",
+              stream);
 }
 
 static void put_naive(FILE *stream, const qk_results *results) { (void)stream, (void)results; }

@@ -142,8 +142,8 @@ static qk_status add_arms(qk_context *c, qk_error *err)
             qk_error why = { QK_OK, "" };
             qk_status status = qk_method_check(config, (qk_method)method, &why);
             if (!c->settings->methods) { /* temperature is what models without rotation have; crop what the others */
-                wanted = !status && !(rotates && method == QK_METHOD_TEMPERATURE) &&
-                         !(!rotates && method == QK_METHOD_CROP);
+                wanted =
+                    !status && !(rotates && method == QK_METHOD_TEMPERATURE) && !(!rotates && method == QK_METHOD_CROP);
             } else if (wanted && status && c->n_models > 1) {
                 wanted = false; /* methods for one model of several: the warnings say which were left out */
             } else if (wanted && status) {
@@ -158,19 +158,6 @@ static qk_status add_arms(qk_context *c, qk_error *err)
             return qk_fail(err, QK_E_UNSUPPORTED, "%s: none of the methods makes sense for it", c->models[m].name);
     }
     return QK_OK;
-}
-
-static qk_status warn_left_out(json_t *warnings, const qk_context *c, qk_error *err)
-{
-    qk_status status = QK_OK;
-    for (size_t m = 0; !status && m < c->n_models; m++)
-        for (int method = 0; !status && method < QK_N_METHODS; method++) {
-            qk_error why = { QK_OK, "" };
-            if (!(c->settings->methods >> method & 1)) continue;
-            if (qk_method_check(&c->models[m].model->config, (qk_method)method, &why))
-                status = qk_json_warn(warnings, err, "%s: left out: %s", c->models[m].name, why.message);
-        }
-    return status;
 }
 
 static int compare_sizes(const void *a, const void *b)
@@ -195,8 +182,9 @@ static qk_status add_edges(qk_context *c, qk_error *err)
     for (size_t i = 1; i < n; i++)
         if (edges[i] != edges[kept - 1]) edges[kept++] = edges[i];
     c->n_edges = kept;
-    return c->n_edges < 2 ? qk_fail(err, QK_E_ARGUMENT, "lengths: expected a length of 2 tokens or more, found %zu",
-                                    longest) : QK_OK;
+    return c->n_edges < 2
+               ? qk_fail(err, QK_E_ARGUMENT, "lengths: expected a length of 2 tokens or more, found %zu", longest)
+               : QK_OK;
 }
 
 static qk_status set_lengths(size_t *tokens, const double *stretches, size_t n, size_t trained, const char *what,
@@ -209,8 +197,8 @@ static qk_status set_lengths(size_t *tokens, const double *stretches, size_t n, 
                            trained, 1 << 28);
         tokens[i] = (size_t)llround(length);
         if (i > 0 && tokens[i] <= tokens[i - 1])
-            return qk_fail(err, QK_E_ARGUMENT, "%s: expected ascending lengths, found %g behind %g", what,
-                           stretches[i], stretches[i - 1]);
+            return qk_fail(err, QK_E_ARGUMENT, "%s: expected ascending lengths, found %g behind %g", what, stretches[i],
+                           stretches[i - 1]);
     }
     return QK_OK;
 }
@@ -227,8 +215,8 @@ static qk_status set_up(qk_context *c, qk_error *err)
     if (s->n_lengths == 0 && s->n_task_lengths == 0)
         return qk_fail(err, QK_E_ARGUMENT, "context: expected a length, found none");
     qk_status status = set_lengths(c->lengths, s->lengths, s->n_lengths, c->trained, "--lengths", err);
-    if (!status) status = set_lengths(c->task_lengths, s->task_lengths, s->n_task_lengths, c->trained, "--task-lengths",
-                                      err);
+    if (!status)
+        status = set_lengths(c->task_lengths, s->task_lengths, s->n_task_lengths, c->trained, "--task-lengths", err);
     if (!status) status = add_arms(c, err);
     if (!status && s->n_lengths) status = add_edges(c, err);
     size_t rows = c->n_arms * QK_N_CONTEXT_TASKS * s->n_task_lengths * s->n_depths;
@@ -238,7 +226,7 @@ static qk_status set_up(qk_context *c, qk_error *err)
 
 /* ---- the temperature of a model */
 
-static bool wants_temperature(const qk_context *c, size_t model)
+bool qk_context_wants_temperature(const qk_context *c, size_t model)
 {
     for (size_t a = 0; a < c->n_arms; a++)
         if (c->arms[a].model == model && c->arms[a].method == QK_METHOD_TEMPERATURE) return true;
@@ -271,8 +259,8 @@ static qk_status fit_temperature(qk_context *c, size_t model, qk_documents *held
     bool joined;
     if (!isnan(c->settings->slope)) return c->slope[model] = c->settings->slope, QK_OK;
     if (length <= qk_trained_context(config)) return QK_OK; /* nothing is read at another temperature */
-    qk_status status = qk_context_texts(&texts, &n, &joined, held_out, &c->models[model], length, MOST_TEXTS,
-                                        c->compute->no_bos, err);
+    qk_status status =
+        qk_context_texts(&texts, &n, &joined, held_out, &c->models[model], length, MOST_TEXTS, c->compute->no_bos, err);
     if (status) return qk_prefix(err, status, "temperature");
     for (size_t i = 0; i < n; i++) sequences[i] = (qk_sequence){ texts[i], length, 1 };
     if (c->plan_only) { /* the fit looks about this often */
@@ -314,17 +302,19 @@ static qk_status new_losses(qk_context *c, qk_error *err)
 static qk_status open_texts(qk_context *c, qk_documents *documents, size_t model, size_t hold_out, qk_error *err)
 {
     size_t n = 0;
-    qk_status status =
-        qk_context_texts(&c->texts, &n, &c->joined, documents, &c->models[model],
-                         c->lengths[c->settings->n_lengths - 1], c->settings->texts + hold_out, c->compute->no_bos, err);
+    qk_status status = qk_context_texts(&c->texts, &n, &c->joined, documents, &c->models[model],
+                                        c->lengths[c->settings->n_lengths - 1], c->settings->texts + hold_out,
+                                        c->compute->no_bos, err);
     if (status) return status;
     for (size_t i = 0; i < hold_out && n > 1; i++, n--) { /* the first one has fitted the temperature */
         free(c->texts[0]);
         memmove(c->texts, c->texts + 1, (n - 1) * sizeof *c->texts);
     }
     if (c->truncated && n < c->n_texts)
-        status = qk_fail(err, QK_E_ARGUMENT, "expected %zu texts as of the first model, found %zu: its tokenizer makes "
-                         "fewer tokens; --limit %zu asks for as many", c->n_texts, n, n);
+        status = qk_fail(err, QK_E_ARGUMENT,
+                         "expected %zu texts as of the first model, found %zu: its tokenizer makes "
+                         "fewer tokens; --limit %zu asks for as many",
+                         c->n_texts, n, n);
     for (size_t i = c->truncated ? c->n_texts : n; i < n; i++) free(c->texts[i]);
     if (!c->truncated) c->n_texts = n;
     return status || c->truncated ? status : new_losses(c, err);
@@ -333,22 +323,23 @@ static qk_status open_texts(qk_context *c, qk_documents *documents, size_t model
 static qk_status add_plan(qk_context *c, size_t model, qk_error *err)
 {
     const qk_plan *p = &c->work.largest;
-    json_t *row = json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "name", qk_json_text(c->models[model].name),
-                            "documents", (json_int_t)c->work.sequences, "conditions", (json_int_t)c->work.passes,
-                            "tokens", (json_int_t)c->work.tokens, "sweeps", (json_int_t)p->n_groups, "weight_bytes",
-                            (json_int_t)p->weight_bytes, "layer_bytes", (json_int_t)p->layer_bytes, "stream_bytes",
-                            (json_int_t)p->stream_bytes, "scratch_bytes", (json_int_t)p->scratch_bytes, "total_bytes",
-                            (json_int_t)p->total_bytes, "flops", c->work.flops);
+    json_t *row = json_pack(
+        "{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "name", qk_json_text(c->models[model].name), "documents",
+        (json_int_t)c->work.sequences, "conditions", (json_int_t)c->work.passes, "tokens", (json_int_t)c->work.tokens,
+        "sweeps", (json_int_t)p->n_groups, "weight_bytes", (json_int_t)p->weight_bytes, "layer_bytes",
+        (json_int_t)p->layer_bytes, "stream_bytes", (json_int_t)p->stream_bytes, "scratch_bytes",
+        (json_int_t)p->scratch_bytes, "total_bytes", (json_int_t)p->total_bytes, "flops", c->work.flops);
     memset(&c->work, 0, sizeof c->work);
     return qk_json_append(c->plan, row, err);
 }
 
-static qk_status study_model(qk_context *c, size_t model, qk_documents *documents, qk_documents *held_out, qk_error *err)
+static qk_status study_model(qk_context *c, size_t model, qk_documents *documents, qk_documents *held_out,
+                             qk_error *err)
 {
     const qk_context_settings *s = c->settings;
-    bool hold_out = isnan(s->slope) && held_out->n == 0 && wants_temperature(c, model);
+    bool hold_out = isnan(s->slope) && held_out->n == 0 && qk_context_wants_temperature(c, model);
     qk_status status = QK_OK;
-    if (wants_temperature(c, model))
+    if (qk_context_wants_temperature(c, model))
         status = fit_temperature(c, model, held_out->n ? held_out : documents, err);
     if (!status && s->n_lengths) status = open_texts(c, documents, model, hold_out, err);
     if (!status && s->n_lengths) status = qk_context_read(c, model, err);
@@ -359,89 +350,7 @@ static qk_status study_model(qk_context *c, size_t model, qk_documents *document
     return status ? qk_prefix(err, status, "%s", c->models[model].name) : QK_OK;
 }
 
-/* ---- results */
-
-static json_t *numbers(const double *x, size_t n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < n; i++) json_array_append_new(list, json_real(x[i]));
-    return list;
-}
-
-static json_t *settings_json(const qk_context *c)
-{
-    const qk_context_settings *s = c->settings;
-    json_t *tasks = json_array();
-    qk_row row = qk_row_start();
-    for (int t = 0; tasks && t < QK_N_CONTEXT_TASKS; t++)
-        if (s->tasks >> t & 1) json_array_append_new(tasks, json_string(qk_context_task_names[t]));
-    qk_row_count(&row, "trained", c->trained);
-    qk_row_json(&row, "lengths", numbers(s->lengths, s->n_lengths));
-    qk_row_json(&row, "task_lengths", numbers(s->task_lengths, s->n_task_lengths));
-    qk_row_json(&row, "depths", numbers(s->depths, s->n_depths));
-    qk_row_json(&row, "tasks", tasks);
-    qk_row_count(&row, "trials", s->trials);
-    qk_row_count(&row, "texts", c->n_texts);
-    qk_row_flag(&row, "joined", c->joined);
-    qk_row_json(&row, "scale", s->scale > 0 ? json_real(s->scale) : json_null());
-    qk_row_flag(&row, "sliding", s->sliding);
-    qk_row_json(&row, "stride", s->stride ? json_integer((json_int_t)s->stride) : json_null());
-    qk_row_json(&row, "world", json_integer((json_int_t)s->world));
-    qk_row_text(&row, "scoring", "teacher forcing, every token the likeliest");
-    qk_row_count(&row, "bootstrap", s->n_bootstrap);
-    qk_row_flag(&row, "bos", !c->compute->no_bos);
-    qk_row_text(&row, "precision", qk_precision_name(c->compute->precision));
-    qk_row_flag(&row, "reference", c->compute->reference);
-    return qk_row_take(&row);
-}
-
-static json_t *start_results(const qk_context *c, const qk_documents *documents)
-{
-    static const char *const arrays[] = { "methods", "loss", "positions", "retrieval", "cells", "tests", "warnings" };
-    qk_row out = qk_row_start();
-    qk_row_text(&out, "study", "context");
-    qk_row_count(&out, "schema", 1);
-    qk_row_json(&out, "settings", settings_json(c));
-    qk_row_json(&out, "models", qk_json_models(c->models, c->n_models));
-    qk_row_json(&out, "documents", c->settings->n_lengths && !c->joined ? qk_json_documents(documents) : json_array());
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) qk_row_json(&out, arrays[i], json_array());
-    return qk_row_take(&out);
-}
-
-static qk_status warn_short(json_t *warnings, const qk_context *c, qk_error *err)
-{
-    qk_status status = QK_OK;
-    for (size_t task = 0; task < QK_N_CONTEXT_TASKS; task++)
-        for (size_t l = 0; !status && l < c->settings->n_task_lengths; l++)
-            if (c->left_out[task][l])
-                status = qk_json_warn(warnings, err, "%s at %zu tokens is left out: the questions alone have %zu",
-                                      qk_context_task_names[task], c->task_lengths[l], c->left_out[task][l]);
-    return status;
-}
-
-static qk_status warn(json_t *warnings, const qk_context *c, qk_error *err)
-{
-    qk_status status = warn_left_out(warnings, c, err);
-    if (!status) status = warn_short(warnings, c, err);
-    if (!status && c->joined)
-        status = qk_json_warn(warnings, err, "no document is as long as the longest length: texts are documents put behind "
-                              "one another, so what lies far back seldom helps");
-    if (!status && c->settings->n_lengths && c->n_texts < 5)
-        status = qk_json_warn(warnings, err, "only %zu text%s: intervals of losses over so few say little", c->n_texts,
-                              c->n_texts == 1 ? "" : "s");
-    for (size_t m = 0; !status && m < c->n_models; m++) {
-        const qk_config *config = &c->models[m].model->config;
-        double beta = config->softmax_scale * sqrt(config->head_dim);
-        if (fabs(beta - 1) > 1e-6 && wants_temperature(c, m))
-            status = qk_json_warn(warnings, err, "%s: its file has an attention temperature of its own, beta %.4g: none "
-                                  "keeps it, temperature replaces it beyond the trained context", c->models[m].name,
-                                  beta);
-        if (!status && c->fitted[m] && c->fit[m].at_edge)
-            status = qk_json_warn(warnings, err, "%s: the loss still falls at the end of the range of temperatures: beta "
-                                  "%.3f is that end", c->models[m].name, c->fit[m].beta);
-    }
-    return status;
-}
+/* ---- the study */
 
 qk_status qk_study_long_context(json_t **results, const qk_named_model *models, size_t n_models,
                                 qk_documents *documents, qk_documents *held_out, const qk_context_settings *settings,
@@ -451,8 +360,14 @@ qk_status qk_study_long_context(json_t **results, const qk_named_model *models, 
     json_t *out = NULL;
     qk_status status = qk_new_array(&c, 1, sizeof *c, "context", err);
     if (status) return status;
-    *c = (qk_context){ .models = models, .n_models = n_models, .settings = settings, .compute = compute,
-                       .budget = *compute, .run = run, .plan_only = plan_only, .plan = json_array() };
+    *c = (qk_context){ .models = models,
+                       .n_models = n_models,
+                       .settings = settings,
+                       .compute = compute,
+                       .budget = *compute,
+                       .run = run,
+                       .plan_only = plan_only,
+                       .plan = json_array() };
     status = set_up(c, err);
     if (!status && documents->n) status = qk_study_reserve_documents(&c->budget, documents, err);
     for (size_t m = 0; !status && m < n_models; m++) status = study_model(c, m, documents, held_out, err);
@@ -460,10 +375,7 @@ qk_status qk_study_long_context(json_t **results, const qk_named_model *models, 
     if (!status && plan_only) {
         out = json_pack("{s:O}", "plan", c->plan);
     } else if (!status) {
-        out = start_results(c, documents);
-        status = out ? QK_OK : qk_out_of_memory(err, "results", 0);
-        if (!status) status = warn(json_object_get(out, "warnings"), c, err);
-        if (!status) status = qk_context_rows(out, c, err);
+        status = qk_context_results(&out, c, documents, err);
     }
     if (!status) *results = json_incref(out);
     json_decref(out);

@@ -1,8 +1,8 @@
 /* context.h - the parts of the context study.
  *
- * An arm is a model under a method.  What an arm computes at a length is a reading: a method with its factor.  Arms that
- * read alike (all of them up to the trained context) share the pass, and a reading that does not depend on the length
- * reads each text once, as far as any length goes: a causal model's losses of a shorter text are the start of those. */
+ * An arm is a model under a method.  What an arm computes at a length is a reading: a method with its factor.  Arms
+ * that read alike (all of them up to the trained context) share the pass, and a reading that does not depend on the
+ * length reads each text once, as far as any length goes: the losses of a shorter text are the start of those. */
 #ifndef QK_STUDY_CONTEXT_H
 #define QK_STUDY_CONTEXT_H
 
@@ -62,13 +62,14 @@ typedef struct qk_context {
 /* What an arm computes at `length` tokens. */
 qk_reading qk_context_reading(const qk_context *c, const qk_context_arm *arm, size_t length);
 bool qk_reading_equal(const qk_reading *a, const qk_reading *b);
+bool qk_context_wants_temperature(const qk_context *c, size_t model);
 /* The model as that reading sees it. */
 qk_status qk_context_view(qk_model *view, const qk_context *c, size_t model, const qk_reading *reading, qk_error *err);
 /* "KIND METHOD*FACTOR LENGTH": the name of a pass's units in the journal. */
 void qk_context_unit(char out[96], const char *kind, const qk_reading *reading, size_t length);
 /* One pass of a model over sequences, of which those with a unit `unit`, number of the sequence in the journal are left
- * out: `keep` is told of every sequence's payload, from the journal or made by `payload` of a score.  With plan_only the
- * work is only counted. */
+ * out: `keep` is told of every sequence's payload, from the journal or made by `payload` of a score.  With plan_only
+ * the work is only counted. */
 typedef struct qk_context_pass {
     const qk_context *c;
     size_t model;
@@ -77,7 +78,7 @@ typedef struct qk_context_pass {
     const qk_sequence *sequences;
     size_t n;
     json_t *(*payload)(const void *user, size_t sequence, const qk_score *score);
-    bool (*keep)(void *user, size_t sequence, const json_t *payload); /* false: not what this study would have written */
+    bool (*keep)(void *user, size_t sequence, const json_t *payload); /* false: not this study's */
     void *user;
 } qk_context_pass;
 qk_status qk_context_run(qk_context *c, const qk_context_pass *pass, qk_error *err);
@@ -103,6 +104,7 @@ bool qk_context_asks(const qk_context *c, size_t task, size_t length);
 
 /* ---- context_rows.c */
 
-qk_status qk_context_rows(json_t *results, const qk_context *c, qk_error *err);
+/* The whole results object. */
+qk_status qk_context_results(json_t **results, const qk_context *c, const qk_documents *documents, qk_error *err);
 
 #endif

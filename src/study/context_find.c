@@ -5,8 +5,9 @@
 
 #include "study/context.h"
 
-const char *const qk_context_task_names[QK_N_CONTEXT_TASKS] = { [QK_TASK_PASS_KEY] = "pass_key",
-                                                                [QK_TASK_PASS_KEYS] = "pass_keys" };
+const char *const qk_context_task_names[QK_N_CONTEXT_TASKS] = {
+    [QK_TASK_PASS_KEY] = "pass_key", [QK_TASK_PASS_KEYS] = "pass_keys"
+};
 
 size_t qk_context_trials(const qk_context *c, size_t length)
 {
@@ -24,7 +25,9 @@ qk_found *qk_context_found(const qk_context *c, size_t arm, size_t task, size_t 
 
 /* ---- prompts as tokens */
 
-typedef struct answer { size_t from, n, depth; } answer; /* tokens; index of the depth */
+typedef struct answer {
+    size_t from, n, depth;
+} answer; /* tokens; index of the depth */
 
 typedef struct prompt {
     int32_t *tokens; /* owned */
@@ -38,17 +41,17 @@ typedef struct prompts {
     size_t model, task, length; /* length: an index */
     prompt *items;
     size_t n;
-    qk_sequence *sequences;     /* [n] as one reading sees them */
-    size_t *n_cut;              /* [n] tokens left out in front of what it sees */
+    qk_sequence *sequences;                 /* [n] as one reading sees them */
+    size_t *n_cut;                          /* [n] tokens left out in front of what it sees */
     qk_found (*answered)[QK_HAYSTACK_KEYS]; /* [n] */
-    size_t too_long;            /* tokens of a question that does not fit even alone; 0: all fit */
+    size_t too_long;                        /* tokens of a question that does not fit even alone; 0: all fit */
 } prompts;
 
 static qk_status encode(int32_t **tokens, size_t *n, const prompts *p, const char *text, size_t n_bytes, qk_error *err)
 {
     const qk_tokenizer_info *info = qk_tokenizer_describe(p->tokenizer);
-    qk_status status = qk_encode(tokens, n, p->tokenizer, text, n_bytes,
-                                 (qk_encode_options){ .no_bos = p->c->compute->no_bos }, err);
+    qk_status status =
+        qk_encode(tokens, n, p->tokenizer, text, n_bytes, (qk_encode_options){ .no_bos = p->c->compute->no_bos }, err);
     if (!status && info->adds_eos && *n > 0 && (*tokens)[*n - 1] == info->eos) (*n)--;
     return status;
 }
@@ -89,8 +92,10 @@ static qk_status find_answers(prompt *out, const prompts *p, const qk_haystack *
     out->n_answers = haystack->n_asked;
     for (size_t t = 0; !status && t < out->n_tokens; t++)
         if (out->tokens[t] < 0 || out->tokens[t] >= n_vocab)
-            status = qk_fail(err, QK_E_FORMAT, "token %zu: expected ids of the model, 0 to %d, found %d: is the "
-                             "tokenizer another model's?", t, n_vocab - 1, (int)out->tokens[t]);
+            status = qk_fail(err, QK_E_FORMAT,
+                             "token %zu: expected ids of the model, 0 to %d, found %d: is the "
+                             "tokenizer another model's?",
+                             t, n_vocab - 1, (int)out->tokens[t]);
     return status;
 }
 
@@ -102,8 +107,7 @@ static qk_status try_sentences(prompt *out, qk_haystack *kept, size_t *n_tokens,
 {
     qk_haystack haystack = { 0 };
     int32_t *tokens = NULL;
-    qk_status status =
-        qk_haystack_write(&haystack, world, QK_SPLIT_TEST, index, n_sentences, depths, n_keys, err);
+    qk_status status = qk_haystack_write(&haystack, world, QK_SPLIT_TEST, index, n_sentences, depths, n_keys, err);
     if (!status) status = encode(&tokens, n_tokens, p, haystack.text, strlen(haystack.text), err);
     if (!status && *n_tokens <= p->c->task_lengths[p->length]) {
         free(out->tokens);
@@ -119,8 +123,8 @@ static qk_status try_sentences(prompt *out, qk_haystack *kept, size_t *n_tokens,
 }
 
 /* As many sentences as fit the length; p->too_long where not even the bare question does. */
-static qk_status write_prompt(prompt *out, prompts *p, const qk_world *world, uint64_t index,
-                              const double *depths, size_t n_keys, qk_error *err)
+static qk_status write_prompt(prompt *out, prompts *p, const qk_world *world, uint64_t index, const double *depths,
+                              size_t n_keys, qk_error *err)
 {
     enum { FIRST_GUESS = 14 /* tokens of a sentence */, TRIES = 24 };
     size_t room = p->c->task_lengths[p->length], low = 0, high = SIZE_MAX, n = room / FIRST_GUESS, n_tokens = 0;
@@ -131,8 +135,10 @@ static qk_status write_prompt(prompt *out, prompts *p, const qk_world *world, ui
     for (int i = 0; !status && i < TRIES && high - low > 1; i++) {
         n = n <= low ? low + 1 : n >= high ? high - 1 : n;
         status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, n, err);
-        if (n_tokens <= room) low = n;
-        else high = n;
+        if (n_tokens <= room)
+            low = n;
+        else
+            high = n;
         double each = n_tokens > bare ? (double)(n_tokens - bare) / (double)n : FIRST_GUESS;
         n = (size_t)((double)(room - bare) / each);
     }
@@ -231,8 +237,8 @@ static bool keep_prompt(void *user, size_t sequence, const json_t *payload)
     for (size_t k = 0; k < n; k++) {
         const json_t *row = json_array_get(payload, k);
         if (!json_is_boolean(json_array_get(row, 0)) || !json_is_number(json_array_get(row, 1))) return false;
-        p->answered[sequence][k] = (qk_found){ json_is_true(json_array_get(row, 0)),
-                                               json_number_value(json_array_get(row, 1)) };
+        p->answered[sequence][k] =
+            (qk_found){ json_is_true(json_array_get(row, 0)), json_number_value(json_array_get(row, 1)) };
     }
     return true;
 }
@@ -258,8 +264,15 @@ static qk_status ask(prompts *p, qk_context *c, const qk_reading *reading, qk_er
         qk_context_unit(unit, qk_context_task_names[p->task], reading, length);
         snprintf(phase, sizeof phase, "%.60s %s, %s at %zu tokens", c->models[p->model].name,
                  qk_method_name(reading->method), qk_context_task_names[p->task], length);
-        qk_context_pass pass = { .c = c, .model = p->model, .view = &view, .unit = unit, .phase = phase,
-                                 .sequences = p->sequences, .n = p->n, .payload = prompt_payload, .keep = keep_prompt,
+        qk_context_pass pass = { .c = c,
+                                 .model = p->model,
+                                 .view = &view,
+                                 .unit = unit,
+                                 .phase = phase,
+                                 .sequences = p->sequences,
+                                 .n = p->n,
+                                 .payload = prompt_payload,
+                                 .keep = keep_prompt,
                                  .user = p };
         status = qk_context_run(c, &pass, err);
     }
@@ -272,8 +285,9 @@ static qk_status ask(prompts *p, qk_context *c, const qk_reading *reading, qk_er
 
 static qk_status find_at(qk_context *c, const qk_world *world, size_t model, size_t task, size_t length, qk_error *err)
 {
-    prompts p = { .c = c, .tokenizer = c->models[model].model->tokenizer, .model = model, .task = task,
-                  .length = length };
+    prompts p = {
+        .c = c, .tokenizer = c->models[model].model->tokenizer, .model = model, .task = task, .length = length
+    };
     qk_status status = write_prompts(&p, world, err);
     if (p.too_long) c->left_out[task][length] = p.too_long;
     for (size_t a = 0; !status && !p.too_long && a < c->n_arms; a++) {
@@ -310,8 +324,10 @@ static qk_status refuse_nothing(const qk_context *c, qk_error *err)
             tokens = c->left_out[task][l];
             room = c->task_lengths[c->settings->n_task_lengths - 1];
         }
-    return qk_fail(err, QK_E_ARGUMENT, "keys: the question alone has %zu tokens, the longest length %zu; a longer one is "
-                   "needed", tokens, room);
+    return qk_fail(err, QK_E_ARGUMENT,
+                   "keys: the question alone has %zu tokens, the longest length %zu; a longer one is "
+                   "needed",
+                   tokens, room);
 }
 
 qk_status qk_context_find(qk_context *c, size_t model, qk_error *err)

@@ -107,11 +107,13 @@ static qk_status add_loss(json_t *rows, const qk_context *c, const qk_context_lo
     qk_interval delta = qk_bootstrap_difference(nll, before, tokens, n, c->settings->n_bootstrap, c->settings->world);
     bool same = arm == base;
     qk_row_number(&row, "delta", same ? NAN : (total(nll, n) - total(before, n)) / total(tokens, n));
-    qk_row_interval(&row, "delta_ci95", same || delta.refused ? NAN : delta.low, same || delta.refused ? NAN : delta.high);
+    qk_row_interval(&row, "delta_ci95", same || delta.refused ? NAN : delta.low,
+                    same || delta.refused ? NAN : delta.high);
     return qk_row_append(rows, &row, err);
 }
 
-static qk_status add_positions(json_t *rows, const qk_context *c, size_t arm, size_t length, double *sums, qk_error *err)
+static qk_status add_positions(json_t *rows, const qk_context *c, size_t arm, size_t length, double *sums,
+                               qk_error *err)
 {
     size_t n = c->n_texts;
     qk_status status = QK_OK;
@@ -222,7 +224,8 @@ static qk_status add_tests(json_t *results, const qk_context *c, qk_error *err)
     for (size_t task = 0; !status && task < QK_N_CONTEXT_TASKS; task++)
         for (size_t l = 0; !status && l < s->n_task_lengths; l++)
             for (size_t a = 0; !status && c->task_lengths[l] > c->trained && a < c->n_arms; a++)
-                if (a != reference && qk_context_asks(c, task, l)) status = add_test(rows, log10_p + json_array_size(rows), c, a, task, l, err);
+                if (a != reference && qk_context_asks(c, task, l))
+                    status = add_test(rows, log10_p + json_array_size(rows), c, a, task, l, err);
     size_t n = json_array_size(rows);
     if (!status) qk_holm(log10_p, n);
     for (size_t i = 0; !status && i < n; i++)
@@ -231,10 +234,123 @@ static qk_status add_tests(json_t *results, const qk_context *c, qk_error *err)
     return status;
 }
 
-qk_status qk_context_rows(json_t *results, const qk_context *c, qk_error *err)
+static qk_status add_rows(json_t *results, const qk_context *c, qk_error *err)
 {
     qk_status status = add_methods(json_object_get(results, "methods"), c, err);
     if (!status && c->settings->n_lengths) status = add_losses(results, c, err);
     if (!status) status = add_retrieval(results, c, err);
     return status ? status : add_tests(results, c, err);
+}
+
+/* ---- the whole */
+
+static json_t *numbers(const double *x, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++) json_array_append_new(list, json_real(x[i]));
+    return list;
+}
+
+static json_t *settings_json(const qk_context *c)
+{
+    const qk_context_settings *s = c->settings;
+    json_t *tasks = json_array();
+    qk_row row = qk_row_start();
+    for (int t = 0; tasks && t < QK_N_CONTEXT_TASKS; t++)
+        if (s->tasks >> t & 1) json_array_append_new(tasks, json_string(qk_context_task_names[t]));
+    qk_row_count(&row, "trained", c->trained);
+    qk_row_json(&row, "lengths", numbers(s->lengths, s->n_lengths));
+    qk_row_json(&row, "task_lengths", numbers(s->task_lengths, s->n_task_lengths));
+    qk_row_json(&row, "depths", numbers(s->depths, s->n_depths));
+    qk_row_json(&row, "tasks", tasks);
+    qk_row_count(&row, "trials", s->trials);
+    qk_row_count(&row, "texts", c->n_texts);
+    qk_row_flag(&row, "joined", c->joined);
+    qk_row_json(&row, "scale", s->scale > 0 ? json_real(s->scale) : json_null());
+    qk_row_flag(&row, "sliding", s->sliding);
+    qk_row_json(&row, "stride", s->stride ? json_integer((json_int_t)s->stride) : json_null());
+    qk_row_json(&row, "world", json_integer((json_int_t)s->world));
+    qk_row_text(&row, "scoring", "teacher forcing, every token the likeliest");
+    qk_row_count(&row, "bootstrap", s->n_bootstrap);
+    qk_row_flag(&row, "bos", !c->compute->no_bos);
+    qk_row_text(&row, "precision", qk_precision_name(c->compute->precision));
+    qk_row_flag(&row, "reference", c->compute->reference);
+    return qk_row_take(&row);
+}
+
+static json_t *start_results(const qk_context *c, const qk_documents *documents)
+{
+    static const char *const arrays[] = { "methods", "loss", "positions", "retrieval", "cells", "tests", "warnings" };
+    qk_row out = qk_row_start();
+    qk_row_text(&out, "study", "context");
+    qk_row_count(&out, "schema", 1);
+    qk_row_json(&out, "settings", settings_json(c));
+    qk_row_json(&out, "models", qk_json_models(c->models, c->n_models));
+    qk_row_json(&out, "documents", c->settings->n_lengths && !c->joined ? qk_json_documents(documents) : json_array());
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) qk_row_json(&out, arrays[i], json_array());
+    return qk_row_take(&out);
+}
+
+static qk_status warn_left_out(json_t *warnings, const qk_context *c, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t m = 0; !status && m < c->n_models; m++)
+        for (int method = 0; !status && method < QK_N_METHODS; method++) {
+            qk_error why = { QK_OK, "" };
+            if (!(c->settings->methods >> method & 1)) continue;
+            if (qk_method_check(&c->models[m].model->config, (qk_method)method, &why))
+                status = qk_json_warn(warnings, err, "%s: left out: %s", c->models[m].name, why.message);
+        }
+    return status;
+}
+
+static qk_status warn_short(json_t *warnings, const qk_context *c, qk_error *err)
+{
+    qk_status status = QK_OK;
+    for (size_t task = 0; task < QK_N_CONTEXT_TASKS; task++)
+        for (size_t l = 0; !status && l < c->settings->n_task_lengths; l++)
+            if (c->left_out[task][l])
+                status = qk_json_warn(warnings, err, "%s at %zu tokens is left out: the questions alone have %zu",
+                                      qk_context_task_names[task], c->task_lengths[l], c->left_out[task][l]);
+    return status;
+}
+
+static qk_status warn(json_t *warnings, const qk_context *c, qk_error *err)
+{
+    qk_status status = warn_left_out(warnings, c, err);
+    if (!status) status = warn_short(warnings, c, err);
+    if (!status && c->joined)
+        status = qk_json_warn(warnings, err,
+                              "no document is as long as the longest length: texts are documents put behind "
+                              "one another, so what lies far back seldom helps");
+    if (!status && c->settings->n_lengths && c->n_texts < 5)
+        status = qk_json_warn(warnings, err, "only %zu text%s: intervals of losses over so few say little", c->n_texts,
+                              c->n_texts == 1 ? "" : "s");
+    for (size_t m = 0; !status && m < c->n_models; m++) {
+        const qk_config *config = &c->models[m].model->config;
+        double beta = config->softmax_scale * sqrt(config->head_dim);
+        if (fabs(beta - 1) > 1e-6 && qk_context_wants_temperature(c, m))
+            status = qk_json_warn(warnings, err,
+                                  "%s: its file has an attention temperature of its own, beta %.4g: none "
+                                  "keeps it, temperature replaces it beyond the trained context",
+                                  c->models[m].name, beta);
+        if (!status && c->fitted[m] && c->fit[m].at_edge)
+            status = qk_json_warn(warnings, err,
+                                  "%s: the loss still falls at the end of the range of temperatures: beta "
+                                  "%.3f is that end",
+                                  c->models[m].name, c->fit[m].beta);
+    }
+    return status;
+}
+
+qk_status qk_context_results(json_t **results, const qk_context *c, const qk_documents *documents, qk_error *err)
+{
+    json_t *out = start_results(c, documents);
+    qk_status status = out ? warn(json_object_get(out, "warnings"), c, err) : qk_out_of_memory(err, "results", 0);
+    if (!status) status = add_rows(out, c, err);
+    if (status)
+        json_decref(out);
+    else
+        *results = out;
+    return status;
 }

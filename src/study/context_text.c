@@ -66,7 +66,9 @@ qk_status qk_context_texts(int32_t ***texts, size_t *n_texts, bool *joined, qk_d
 
 /* ---- windows: sequences, and where each begins in which text */
 
-typedef struct window { size_t text, from; } window;
+typedef struct window {
+    size_t text, from;
+} window;
 
 typedef struct reader {
     const qk_context *c;
@@ -168,8 +170,15 @@ static qk_status read_windows(reader *r, qk_context *c, size_t model, const qk_r
     qk_context_unit(unit, kind, reading, window_tokens);
     snprintf(phase, sizeof phase, "%.60s %s, %s of %zu tokens", c->models[model].name, qk_method_name(reading->method),
              kind, window_tokens);
-    qk_context_pass pass = { .c = c, .model = model, .view = &view, .unit = unit, .phase = phase,
-                             .sequences = r->sequences, .n = r->n, .payload = window_payload, .keep = keep_window,
+    qk_context_pass pass = { .c = c,
+                             .model = model,
+                             .view = &view,
+                             .unit = unit,
+                             .phase = phase,
+                             .sequences = r->sequences,
+                             .n = r->n,
+                             .payload = window_payload,
+                             .keep = keep_window,
                              .user = r };
     return qk_context_run(c, &pass, err);
 }

@@ -18,7 +18,7 @@ typedef struct needle {
 static void draw_needle(needle *n, qk_world_writer *writer, bool named)
 {
     static const char *const alone[] = {
-        "The pass key is %k.",       "Remember the pass key: it is %k.",   "The pass key is %k, do not forget it.",
+        "The pass key is %k.",       "Remember the pass key: it is %k.",       "The pass key is %k, do not forget it.",
         "Note: the pass key is %k.", "Keep this in mind: the pass key is %k.",
     };
     static const char *const owned[] = {
@@ -57,8 +57,10 @@ static void write_sentences(qk_world_writer *writer, qk_rng talk, size_t n_sente
             qk_world_put(writer, needles[k].statement);
         }
         if (i == n_sentences) break;
-        if (qk_world_chance(writer, FACT_PERCENT)) qk_world_state(writer, qk_world_below(writer, N_FACTS));
-        else qk_world_filler(writer);
+        if (qk_world_chance(writer, FACT_PERCENT))
+            qk_world_state(writer, qk_world_below(writer, N_FACTS));
+        else
+            qk_world_filler(writer);
     }
     qk_world_put(writer, "\n");
 }

@@ -24,5 +24,4 @@ qk_status qk_haystack_write(qk_haystack *out, const qk_world *world, qk_split sp
                             const double *depths, size_t n_keys, qk_error *err);
 void qk_haystack_free(qk_haystack *haystack);
 
-
 #endif
