@@ -117,8 +117,9 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
     };
     const json_t *settings = json_object_get(results, "settings");
     qk_status status = QK_OK;
-    printf("lengths in trained contexts of %.0f tokens; %.0f texts\n", cli_number(settings, "trained"),
-           cli_number(settings, "texts"));
+    printf("lengths in trained contexts of %.0f tokens", cli_number(settings, "trained"));
+    if (cli_number(settings, "texts") > 0) printf("; %.0f texts", cli_number(settings, "texts"));
+    putchar('\n');
     for (size_t i = 0; !status && i < sizeof views / sizeof *views; i++) status = print_view(results, &views[i], err);
     return status || !verbose ? status : print_tests(results, err);
 }

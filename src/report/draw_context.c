@@ -150,8 +150,8 @@ static bool draw_panel(qk_figure *figure, const qk_results *results, const plot 
                        .x_label = p->x_label,
                        .y_label = p->y_label,
                        .no_x = p->key };
-    panel.x.low = x[0]; /* no room beyond the first and the last */
-    panel.x.high = x[1] > x[0] ? x[1] : 2 * x[0];
+    panel.x.low = x[0];                                                /* no room beyond the first and the last */
+    panel.x.high = x[1] > x[0] ? x[1] * (p->key ? 1.1 : 1) : 2 * x[0]; /* room for whiskers set aside */
     qk_panel_place(&panel, LEFT, *top, QK_FIGURE_WIDTH - LEFT - LABELS, height);
     qk_panel_draw(figure, &panel);
     double at = qk_scale_map(&panel.x, trained);
