@@ -138,11 +138,127 @@ static void test_run_folder(void **state)
     outcome_free(&same);
 }
 
+/* ---- long documents: one layer's keys and values at a time */
+
+/* A text of 2,048 tokens needs less than a cache of its keys and values in all layers would take. */
+static void test_less_than_a_cache(void **state)
+{
+    (void)state;
+    enum { LAYERS = 32, WIDTH = 256, TOKENS = 2048 };
+    const size_t cache = (size_t)LAYERS * 2 * TOKENS * WIDTH * sizeof(float); /* 128 MiB */
+    char command[10000];
+    snprintf(command, sizeof command, "'%s' '--tokenizer=%s' '%s' %d %d 4 4 128 1024 128", getenv("QK_MAKE_MODEL"),
+             data_path("tokenizers/llama2.json"), work_path("deep"), WIDTH, LAYERS);
+    assert_int_equal(system(command), 0);
+    const study s = { "context", "deep", true,
+                      { "--method", "yarn", "--lengths", "16", "--limit", "1", "--find", "nothing", "--bootstrap",
+                        "100", "--no-run", NULL } };
+    size_t least;
+    outcome o = run_within_least(&least, &s);
+    print_message("# %d tokens in %d layers: allowed %zu MiB, peak %zu MiB, a cache alone has %zu MiB\n", TOKENS,
+                  LAYERS, least, o.peak_bytes / MIB, cache / MIB);
+    assert_true(o.peak_bytes <= least * MIB);
+    assert_true(o.peak_bytes < cache);
+    assert_non_null(strstr(o.out, "\"tokens\": 2047"));
+    outcome_free(&o);
+}
+
+typedef struct shape { uint64_t rows, columns; const char *name; } shape;
+
+static void put_tensor(char *header, size_t *n, uint64_t *at, const char *prefix, const shape *s)
+{
+    uint64_t size = 2 * s->rows * (s->columns ? s->columns : 1);
+    char columns[32] = "";
+    if (s->columns) snprintf(columns, sizeof columns, ",%llu", (unsigned long long)s->columns);
+    *n += (size_t)sprintf(header + *n,
+                          "%s\"%s%s.weight\":{\"dtype\":\"BF16\",\"shape\":[%llu%s],\"data_offsets\":[%llu,%llu]}",
+                          *n > 1 ? "," : "", prefix, s->name, (unsigned long long)s->rows, columns,
+                          (unsigned long long)*at, (unsigned long long)(*at + size));
+    *at += size;
+}
+
+/* The shape of Llama 2 7B; its 13 GB of weights are a hole in the file. */
+static void make_seven_billion(const char *folder)
+{
+    enum { D = 4096, FFN = 11008, VOCAB = 32000, LAYERS = 32 };
+    static const shape layer[] = {
+        { D, 0, "input_layernorm" },  { D, D, "self_attn.q_proj" }, { D, D, "self_attn.k_proj" },
+        { D, D, "self_attn.v_proj" }, { D, D, "self_attn.o_proj" }, { D, 0, "post_attention_layernorm" },
+        { FFN, D, "mlp.gate_proj" },  { FFN, D, "mlp.up_proj" },    { D, FFN, "mlp.down_proj" },
+    };
+    static const shape ends[] = { { VOCAB, D, "model.embed_tokens" }, { D, 0, "model.norm" }, { VOCAB, D, "lm_head" } };
+    static const char config[] =
+        "{\"model_type\":\"llama\",\"hidden_size\":4096,\"intermediate_size\":11008,\"num_hidden_layers\":32,"
+        "\"num_attention_heads\":32,\"num_key_value_heads\":32,\"vocab_size\":32000,"
+        "\"max_position_embeddings\":4096,"
+        "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false}";
+    char *header = calloc(1, 1 << 17), path[8400], prefix[32];
+    size_t n = 1;
+    uint64_t at = 0, length;
+    assert_non_null(header);
+    header[0] = '{';
+    for (int i = 0; i < 3; i++) put_tensor(header, &n, &at, "", &ends[i]);
+    for (int l = 0; l < LAYERS; l++)
+        for (size_t i = 0; i < sizeof layer / sizeof *layer; i++) {
+            snprintf(prefix, sizeof prefix, "model.layers.%d.", l);
+            put_tensor(header, &n, &at, prefix, &layer[i]);
+        }
+    header[n++] = '}';
+    while (n % 8) header[n++] = ' ';
+    length = n;
+    assert_ok(qk_make_folders(folder, err));
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_ok(qk_write_file(path, config, sizeof config - 1, err));
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(&length, 8, 1, file), 1); /* this machine is little-endian, as the format is */
+    assert_int_equal(fwrite(header, 1, n, file), n);
+    assert_int_equal(fflush(file), 0);
+    assert_int_equal(ftruncate(fileno(file), (off_t)(8 + n + at)), 0);
+    fclose(file);
+    free(header);
+}
+
+/* 131,072 tokens through the shape of a 7B model: less than 10 GiB, where a cache of all layers has 64 in 16 bits. */
+static void test_plan_of_a_long_document(void **state)
+{
+    (void)state;
+    enum { TOKENS = 131072, GIB = 1 << 30 };
+    const uint64_t one_layer = (uint64_t)TOKENS * 4096 * 2 * sizeof(float), cache = 32 * one_layer / 2;
+    int32_t *tokens = calloc(TOKENS, sizeof *tokens);
+    qk_model *model;
+    qk_plan plan;
+    qk_error error = { QK_OK, "" };
+    assert_non_null(tokens);
+    make_seven_billion(work_path("seven"));
+    assert_ok(qk_model_open(&model, work_path("seven"), NULL, err));
+    const qk_sequence sequence = { tokens, TOKENS, 1 };
+    qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .score = true, .keep_token_nll = true,
+                          .keep_token_top = true, .n_threads = 2 };
+    assert_ok(qk_pass_plan(&plan, model, &spec, err));
+    print_message("# 131072 tokens at 7B: %.2f GiB, a cache in 16 bits %.2f GiB\n", (double)plan.total_bytes / GIB,
+                  (double)cache / GIB);
+    assert_true(plan.total_bytes < (uint64_t)10 * GIB);
+    assert_true(plan.total_bytes * 6 < cache);
+    assert_true(plan.total_bytes > one_layer); /* it cannot do without these */
+    assert_int_equal(plan.n_groups, 1);
+    spec.max_bytes = (size_t)10 * GIB;
+    assert_ok(qk_pass_plan(&plan, model, &spec, err));
+    assert_true(plan.total_bytes <= spec.max_bytes);
+    spec.max_bytes = (size_t)6 * GIB;
+    assert_int_equal(qk_pass_plan(&plan, model, &spec, &error), QK_E_BUDGET);
+    qk_model_close(model);
+    free(tokens);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_peak_and_results),
         cmocka_unit_test(test_run_folder),
+        cmocka_unit_test(test_less_than_a_cache),
+        cmocka_unit_test(test_plan_of_a_long_document),
     };
     return cmocka_run_group_tests(tests, make_models, remove_work_folder);
 }
