@@ -195,6 +195,10 @@ qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t 
     json_t *out = NULL;
     if (n_models == 0) return qk_fail(err, QK_E_ARGUMENT, "tasks: expected a model, found none");
     if (settings->broken && !calibration) return qk_fail(err, QK_E_ARGUMENT, "tasks: no documents to find masks on");
+    for (size_t c = 0; c < quiz->n_categories; c++)
+        if (qk_is_generated(quiz->categories[c].scoring))
+            return qk_fail(err, QK_E_UNSUPPORTED, "tasks: category %s: expected to be judged by exact or choice, found %s",
+                           quiz->categories[c].name, qk_scoring_name(quiz->categories[c].scoring));
     qk_status status = refuse_overlap(&s, err);
     if (!status) status = qk_new_array(&all, n_models, sizeof *all, "answers", err);
     if (!status) status = qk_new_array(&marked, n_models, sizeof *marked, "marks", err);

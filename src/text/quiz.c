@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/judge.h"
 #include "text/tokenizer.h"
 
 static bool white_end(const char *text, size_t n_bytes)
@@ -45,6 +46,26 @@ static qk_status check_source(const qk_quiz_source *source, qk_error *err)
     return QK_OK;
 }
 
+static const char *const scoring_names[] = { "exact", "choice", "generated", "first-integer", "contains" };
+
+const char *qk_scoring_name(qk_scoring scoring) { return scoring_names[scoring]; }
+
+/* Has the question what its judge wants? */
+static qk_status check_scoring(const qk_quiz_source *source, qk_error *err)
+{
+    const char *wanted = NULL, *found = "none";
+    qk_integer integer;
+    if (source->scoring == QK_SCORE_CHOICE && source->n_choices == 0) wanted = "choices";
+    if (source->scoring == QK_SCORE_INTEGER && !qk_first_integer(&integer, source->answer, strlen(source->answer))) {
+        wanted = "an integer in the answer";
+        found = source->answer;
+    }
+    if (!wanted) return QK_OK;
+    return qk_fail(err, QK_E_FORMAT, "%s:%zu: question%s%.80s: judged by %s: expected %s, found %.60s",
+                   source->place.path, source->place.line, source->id ? " " : "", source->id ? source->id : "",
+                   qk_scoring_name(source->scoring), wanted, found);
+}
+
 static const char *kind_word(bool contextual) { return contextual ? "contextual" : "parametric"; }
 
 static qk_status find_category(size_t *index, qk_quiz *quiz, const qk_quiz_source *source, qk_error *err)
@@ -60,13 +81,18 @@ static qk_status find_category(size_t *index, qk_quiz *quiz, const qk_quiz_sourc
     if (c < quiz->n_categories && quiz->categories[c].contextual != source->contextual)
         return qk_fail(err, QK_E_FORMAT, "%s:%zu: category \"%.80s\": expected %s, as before, found %s", place.path,
                        place.line, source->category, kind_word(!source->contextual), kind_word(source->contextual));
+    if (c < quiz->n_categories && quiz->categories[c].retrieval != source->retrieval)
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: category \"%.80s\": expected %s, as before, found %s", place.path,
+                       place.line, source->category, source->retrieval ? "answers that are no keys" : "keys",
+                       source->retrieval ? "a key" : "an answer that is none");
     if (c < quiz->n_categories) return QK_OK;
     if (c == QK_QUIZ_CATEGORIES)
         return qk_fail(err, QK_E_UNSUPPORTED, "%s:%zu: category \"%.80s\": expected at most %d categories, found more",
                        place.path, place.line, source->category, QK_QUIZ_CATEGORIES);
     const char *name = qk_arena_copy(&quiz->arena, source->category, strlen(source->category));
     if (!name) return qk_out_of_memory(err, "a category", strlen(source->category));
-    quiz->categories[quiz->n_categories++] = (qk_quiz_category){ name, source->contextual, source->scoring };
+    quiz->categories[quiz->n_categories++] =
+        (qk_quiz_category){ name, source->contextual, source->retrieval, source->scoring };
     return QK_OK;
 }
 
@@ -78,34 +104,45 @@ static const char *name_by_place(qk_arena *arena, qk_place place)
     return id;
 }
 
+/* Texts [n] into the arena; NULL when there are none, *good becomes false when out of memory. */
+static const char *const *copy_list(qk_arena *arena, const char *const *texts, size_t n, bool *good)
+{
+    const char **copies = n ? qk_arena_alloc(arena, n * sizeof *copies) : NULL;
+    *good = *good && (copies || n == 0);
+    for (size_t i = 0; *good && i < n; i++) {
+        copies[i] = qk_arena_copy(arena, texts[i], strlen(texts[i]));
+        *good = copies[i] != NULL;
+    }
+    return copies;
+}
+
 /* Texts of one question into the quiz's arena; false when out of memory. */
 static bool copy_texts(qk_quiz_item *item, qk_quiz *quiz, const qk_quiz_source *source)
 {
     qk_arena *arena = &quiz->arena;
     const qk_quiz_item *last = quiz->n ? &quiz->items[quiz->n - 1] : NULL;
-    const char **choices = source->n_choices ? qk_arena_alloc(arena, source->n_choices * sizeof *choices) : NULL;
-    bool good = choices || source->n_choices == 0;
+    bool good = true;
     item->id = source->id ? qk_arena_copy(arena, source->id, strlen(source->id)) : name_by_place(arena, source->place);
     item->prompt = qk_arena_copy(arena, source->prompt, strlen(source->prompt));
     item->answer = qk_arena_copy(arena, source->answer, strlen(source->answer));
     item->path = last && strcmp(last->path, source->place.path) == 0
                      ? last->path : qk_arena_copy(arena, source->place.path, strlen(source->place.path));
     item->line = source->place.line;
-    for (size_t i = 0; good && i < source->n_choices; i++) {
-        choices[i] = qk_arena_copy(arena, source->choices[i], strlen(source->choices[i]));
-        good = choices[i] != NULL;
-        if (good && strcmp(choices[i], source->answer) == 0) item->choice = i;
-    }
-    item->choices = choices;
+    item->choices = copy_list(arena, source->choices, source->n_choices, &good);
     item->n_choices = source->n_choices;
+    item->expected = copy_list(arena, source->expected, source->n_expected, &good);
+    item->n_expected = source->n_expected;
+    for (size_t i = 0; i < source->n_choices; i++)
+        if (strcmp(source->choices[i], source->answer) == 0) item->choice = i;
     return good && item->id && item->prompt && item->answer && item->path;
 }
 
 qk_status qk_quiz_set_add(qk_quiz_set *set, const qk_quiz_source *source, qk_error *err)
 {
     qk_quiz *quiz = &set->quiz;
-    qk_quiz_item item = { .chance = source->chance };
+    qk_quiz_item item = { .chance = source->chance, .max_new = source->max_new, .goes_on = source->goes_on };
     qk_status status = check_source(source, err);
+    if (!status) status = check_scoring(source, err);
     if (!status) status = find_category(&item.category, quiz, source, err);
     if (status) return status;
     if (quiz->per_category && set->n_of[item.category] == quiz->per_category) return QK_OK;
@@ -184,6 +221,8 @@ static void hash_quiz(qk_quiz *quiz)
         qk_sha256_add(&hash, chance, (size_t)n + 1);
         for (size_t k = 0; k < item->n_choices; k++)
             qk_sha256_add(&hash, item->choices[k], strlen(item->choices[k]) + 1);
+        for (size_t k = 0; k < item->n_expected; k++)
+            qk_sha256_add(&hash, item->expected[k], strlen(item->expected[k]) + 1);
     }
     qk_sha256_hex(quiz->sha256, &hash);
 }
@@ -209,16 +248,14 @@ void qk_quiz_set_free(qk_quiz_set *set)
     *set = (qk_quiz_set){ 0 };
 }
 
-static const char *const scoring_names[] = { "exact", "choice" };
-
-const char *qk_scoring_name(qk_scoring scoring) { return scoring_names[scoring]; }
-
 qk_status qk_quiz_score(qk_quiz *quiz, qk_scoring scoring, qk_error *err)
 {
-    for (size_t i = 0; i < quiz->n && scoring == QK_SCORE_CHOICE; i++) {
-        if (quiz->items[i].n_choices) continue;
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: question %s: judged by choice: expected choices, found none",
-                       quiz->items[i].path, quiz->items[i].line, quiz->items[i].id);
+    for (size_t i = 0; i < quiz->n; i++) {
+        const qk_quiz_item *item = &quiz->items[i];
+        const qk_quiz_source source = { .id = item->id, .answer = item->answer, .n_choices = item->n_choices,
+                                        .scoring = scoring, .place = { item->path, item->line } };
+        qk_status status = check_scoring(&source, err);
+        if (status) return status;
     }
     for (size_t c = 0; c < quiz->n_categories; c++) quiz->categories[c].scoring = scoring;
     return QK_OK;

@@ -11,9 +11,14 @@ enum { QK_QUIZ_CATEGORIES = 256 /* at most; every result table has a row for eac
 typedef enum qk_scoring {
     QK_SCORE_EXACT,  /* the answer to the letter: each of its tokens is the likeliest, given the true ones before it */
     QK_SCORE_CHOICE, /* among the choices the answer has the greatest log-probability, summed over its tokens */
+    /* On text that the model writes by itself (greedy) behind the prompt: */
+    QK_SCORE_GENERATED, /* it is the answer to the letter, but for white space around it */
+    QK_SCORE_INTEGER,   /* the first integer in it is the answer's */
+    QK_SCORE_CONTAINS,  /* all of `expected` are in it; with choices: the first choice in it is the answer */
     QK_N_SCORINGS
 } qk_scoring;
-const char *qk_scoring_name(qk_scoring scoring); /* "exact", ...; lives for ever */
+const char *qk_scoring_name(qk_scoring scoring); /* "exact", "choice", "generated", "first-integer", "contains"; lives for ever */
+static inline bool qk_is_generated(qk_scoring scoring) { return scoring >= QK_SCORE_GENERATED; }
 
 /* Texts live as long as the quiz; valid UTF-8 without white space at the end of the prompt and around the answer. */
 typedef struct qk_quiz_item {
@@ -21,6 +26,11 @@ typedef struct qk_quiz_item {
     const char *prompt, *answer;
     const char *const *choices; /* [n_choices] different texts, the answer among them; n_choices 0: none were told */
     size_t n_choices, choice;   /* which of them is the answer */
+    const char *const *expected;/* [n_expected] texts that a written answer must contain, all of them; n_expected 0:
+                                 * the answer is the one expected */
+    size_t n_expected;
+    size_t max_new;        /* tokens to write at most; 0 = as many as the answer lets expect (docs/METHODS.md) */
+    bool goes_on;          /* what is written does not stop at the end of a line */
     const char *path;      /* of the file it came from, or "world", ...; messages name it with the line */
     size_t line;
     size_t category;       /* index into categories */
@@ -31,6 +41,7 @@ typedef struct qk_quiz_item {
 typedef struct qk_quiz_category {
     const char *name;
     bool contextual;       /* answered from the prompt alone; else parametric: from what the model knows */
+    bool retrieval;        /* the answer is a key that stands in the prompt: errors are told apart (qk_key_error) */
     qk_scoring scoring;
 } qk_quiz_category;
 
@@ -57,7 +68,7 @@ qk_status qk_quiz_load(qk_quiz *out, const char *const *paths, size_t n_paths, s
 /* Questions 0 to per_category - 1 of each kind k with bit 1 << k in `kinds` (0 = all) in one split of the world. */
 qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned kinds, size_t per_category,
                         qk_error *err);
-/* Every category is judged this way; refused, by file and line, where a question has not what that takes (choices). */
+/* Every category is judged this way; refused, by file and line, where a question has not what that takes (choices, an integer). */
 qk_status qk_quiz_score(qk_quiz *quiz, qk_scoring scoring, qk_error *err);
 void qk_quiz_free(qk_quiz *quiz);
 

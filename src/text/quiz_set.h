@@ -17,7 +17,12 @@ typedef struct qk_quiz_source {
     const char *id, *prompt, *answer, *category;
     const char *const *choices; /* [n_choices] the answer among them */
     size_t n_choices;
+    const char *const *expected; /* [n_expected] judged by contains: texts that must all be there; none: the answer */
+    size_t n_expected;
+    size_t max_new;             /* judged on written text: tokens at most; 0 = from the length of the answer */
+    bool goes_on;               /* over line ends, until max_new */
     bool contextual;
+    bool retrieval;             /* the answer is a key from the prompt */
     qk_scoring scoring;
     double chance;
     qk_place place;

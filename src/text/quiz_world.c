@@ -18,6 +18,7 @@ static qk_status add_question(qk_quiz_set *set, const qk_world *world, qk_split 
     snprintf(id, sizeof id, "%s-%s-%zu", part_names[split], qk_question_category(kind), index);
     qk_quiz_source source = { .id = id, .prompt = question.prompt, .answer = question.answer,
                               .category = qk_question_category(kind), .contextual = qk_question_is_contextual(kind),
+                              .retrieval = kind == QK_QUESTION_PASS_KEY,
                               .chance = closed ? 0.5 : NAN, .choices = sentiments, .n_choices = closed ? 2 : 0,
                               .place = { "world", index + 1 } };
     status = qk_quiz_set_add(set, &source, err);
