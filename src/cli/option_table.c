@@ -60,7 +60,12 @@ static const cli_choice categories[] = {
 };
 
 static const cli_choice scorings[] = {
-    { "exact", QK_SCORE_EXACT }, { "choice", QK_SCORE_CHOICE }, { NULL, 0 },
+    { "exact", QK_SCORE_EXACT },
+    { "choice", QK_SCORE_CHOICE },
+    { "generated", QK_SCORE_GENERATED },
+    { "first-integer", QK_SCORE_INTEGER },
+    { "contains", QK_SCORE_CONTAINS },
+    { NULL, 0 },
 };
 
 static const cli_choice methods[] = {
@@ -164,8 +169,9 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_CUT_LEFT] = { "cut-left", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(cut_left),
                           .doc = "leave out the start of prompts that do not fit -c, which are else refused" },
     [OPTION_SCORE] = { "score", "HOW", 0, GROUP_QUESTION, MATTERS CHOICE(score, scorings),
-                       .doc = "exact: the answer to the letter; choice: the likeliest of the choices (as the file "
-                              "says)" },
+                       .doc = "exact: the answer to the letter, given it so far; choice: the likeliest of the "
+                              "choices; of written text, generated: all of it, first-integer, contains: the answer "
+                              "or the first choice in it (as the file says)" },
     [OPTION_HOOKS] = { "hooks", "LIST", 0, GROUP_QUESTION, LIST(hooks),
                        .doc = "sites such as 'blocks.*.attn.hook_q,rot_k6'; repeatable" },
     [OPTION_TOLERANCE] = { "tolerance", "X", 0, GROUP_QUESTION, NUMBER(tolerance, 0, 1e9),
@@ -264,7 +270,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                                     "repeatable" },
     [OPTION_MAX_NEW_TOKENS] = { "max-new-tokens", "N", 'n', GROUP_QUESTION, MATTERS COUNT(max_new_tokens, 1, 1 << 28),
                                 .aliases = { "n-predict", "predict" },
-                                .doc = "at most N tokens behind a prompt (100)" },
+                                .doc = "at most N tokens behind a prompt (100; tasks: twice the answer and 16)" },
     [OPTION_TEMPERATURE] = { "temperature", "X", 0, GROUP_QUESTION, MATTERS NUMBER(temperature, 0, 100),
                              .aliases = { "temp" }, .doc = "of sampling; 0 = always the likeliest token (0)" },
     [OPTION_TOP_P] = { "top-p", "X", 0, GROUP_QUESTION, MATTERS NUMBER(top_p, 1e-9, 1),

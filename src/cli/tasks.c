@@ -31,12 +31,12 @@ static void add_percent_interval(cli_table *table, const json_t *pair, double sc
 static qk_status print_categories(const json_t *results, qk_error *err)
 {
     static const char *const heads[] = { "model", "condition", "kind",        "category", "n",             "right",
-                                         "%",     "95 %",      "corrected %", "chance %", "same answer %",
+                                         "unparsed", "%",     "95 %",      "corrected %", "chance %", "same answer %",
                                          "nats/answer" };
     cli_table table;
     size_t i;
     json_t *row;
-    cli_table_start(&table, heads, "llllrrrrrrrr");
+    cli_table_start(&table, heads, "llllrrrrrrrrr");
     json_array_foreach(json_object_get(results, "categories"), i, row) {
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
         cli_table_add(&table, "%s", cli_text(row, "condition"));
@@ -44,6 +44,7 @@ static qk_status print_categories(const json_t *results, qk_error *err)
         cli_table_add(&table, "%s", cli_text(row, "category"));
         cli_table_add_number(&table, cli_number(row, "questions"), 0);
         cli_table_add_number(&table, cli_number(row, "right"), 0);
+        cli_table_add_number(&table, cli_number(row, "unparsed"), 0);
         add_percent(&table, cli_number(row, "accuracy"));
         add_percent_interval(&table, json_object_get(row, "ci95"), 100, 1);
         add_percent(&table, cli_number(row, "corrected"));
@@ -58,12 +59,12 @@ static qk_status print_categories(const json_t *results, qk_error *err)
 static qk_status print_kinds(const json_t *results, bool verbose, qk_error *err)
 {
     static const char *const heads[] = { "model", "condition", "kind",  "categories", "mean %", "95 %", "corrected %",
-                                         "lost %", "95 %", "n", "right", "nats/answer" };
+                                         "lost %", "95 %", "n", "right", "unparsed", "nats/answer" };
     cli_table table;
     size_t i;
     json_t *row;
     putchar('\n');
-    cli_table_start(&table, heads, "lllrrrrrrrrr");
+    cli_table_start(&table, heads, "lllrrrrrrrrrr");
     json_array_foreach(json_object_get(results, "kinds"), i, row) {
         if (!verbose && strncmp(cli_text(row, "condition"), "random-", 7) == 0) continue;
         cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
@@ -77,6 +78,7 @@ static qk_status print_kinds(const json_t *results, bool verbose, qk_error *err)
         add_percent_interval(&table, json_object_get(row, "loss_ci95"), 100, 1);
         cli_table_add_number(&table, cli_number(row, "questions"), 0);
         cli_table_add_number(&table, cli_number(row, "right"), 0);
+        cli_table_add_number(&table, cli_number(row, "unparsed"), 0);
         cli_table_add_number(&table, cli_number(row, "nll"), 4);
     }
     return cli_table_print(&table, stdout, err);
@@ -166,7 +168,7 @@ static qk_status plan_model(json_t *rows, const qk_quiz *quiz, const qk_named_mo
     qk_sequence *sequences = NULL;
     qk_plan plan;
     size_t n = 0;
-    qk_status status = qk_tasks_encode(&asked, quiz, model, context, settings->cut_left, compute->no_bos, err);
+    qk_status status = qk_tasks_encode(&asked, quiz, model, context, settings, compute->no_bos, err);
     if (!status) status = qk_tasks_sequences(&sequences, &n, asked, quiz->n, err);
     if (!status) status = cli_plan(&plan, model->model, sequences, n, n_conditions(settings), true, compute, err);
     json_t *row = status ? NULL : cli_plan_json(&plan);
@@ -236,6 +238,8 @@ static qk_status settings_of(qk_tasks_settings *settings, cli_options *options, 
     if (!options->given[OPTION_CONDITIONS]) options->conditions = all | CONDITION_BASELINE;
     *settings = (qk_tasks_settings){
         .cut_left = options->cut_left,
+        .prefill = options->phase == QK_PHASE_PREFILL,
+        .max_new = options->given[OPTION_MAX_NEW_TOKENS] ? options->max_new_tokens : 0,
         .broken = (conditions & all) != 0,
         .lenient = !options->given[OPTION_CONDITIONS],
         .edits = { .lambda = options->lambda,
@@ -257,6 +261,20 @@ static qk_status settings_of(qk_tasks_settings *settings, cli_options *options, 
     return cli_check_top_k(options, err);
 }
 
+/* Options of writing where nothing is written would be read by nobody. */
+static qk_status check_written(const cli_options *options, const qk_quiz *quiz, qk_error *err)
+{
+    static const cli_option_id of_writing[] = { OPTION_PHASE, OPTION_MAX_NEW_TOKENS, OPTION_END };
+    for (size_t c = 0; c < quiz->n_categories; c++)
+        if (qk_is_generated(quiz->categories[c].scoring)) return QK_OK;
+    for (const cli_option_id *o = of_writing; *o != OPTION_END; o++)
+        if (options->given[*o])
+            return qk_fail(err, QK_E_ARGUMENT, "--%s: expected answers that are written (--score generated, "
+                           "first-integer or contains), found %s", cli_option_name(*o),
+                           qk_scoring_name(quiz->categories[0].scoring));
+    return QK_OK;
+}
+
 static qk_status run_tasks(cli_command *command, qk_error *err)
 {
     cli_options *options = &command->options;
@@ -266,6 +284,7 @@ static qk_status run_tasks(cli_command *command, qk_error *err)
     qk_status status = settings_of(&settings, options, err);
     if (!status) status = load_quiz(&quiz, options, err);
     if (!status && options->given[OPTION_SCORE]) status = qk_quiz_score(&quiz, (qk_scoring)options->score, err);
+    if (!status) status = check_written(options, &quiz, err);
     if (!status) status = cli_load_models(&models, command, command->arguments, !options->dry_run, err);
     if (!status) status = cli_choose_layers(&settings.edits.layers, command, &models, err);
     if (!status) {
@@ -282,6 +301,7 @@ static qk_status run_tasks(cli_command *command, qk_error *err)
 
 static const cli_option_id tasks_options[] = {
     OPTION_QUESTIONS, OPTION_WORLD, OPTION_PART,      OPTION_CATEGORIES, OPTION_LIMIT,   OPTION_SCORE,
+    OPTION_MAX_NEW_TOKENS, OPTION_PHASE,
     OPTION_CUT_LEFT,  OPTION_CONDITIONS, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
     OPTION_TENSORS,   OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_CALIB,
     OPTIONS_COMPUTE,  OPTIONS_RUN, OPTIONS_TALK, OPTION_END,
@@ -298,14 +318,17 @@ const cli_verb verb_tasks = {
     .details =
         "Each question is asked as the model is, with its massive query and key dims zeroed, with them replaced by "
         "their mean, and with as many random dims zeroed (--conditions). An answer is right where each of its tokens "
-        "is the likeliest, given the prompt and the true tokens before it (--score exact), or where it is the likeliest "
-        "of the choices. Parametric questions ask what the model knows, contextual ones what their prompt says. Beside "
-        "each accuracy stands what guessing would reach; conditions and models are compared on the same questions "
-        "(exact McNemar test). Masks are found on --calib, else on the world's validation part, or with --questions on "
-        "built-in documents. Without --questions 200 of each category (or --limit) about the synthetic world are asked.",
+        "is the likeliest, given the prompt and the true tokens before it (--score exact), where it is the likeliest "
+        "of the choices, or by what the model writes greedily up to the end of the line: all of it, its first integer, "
+        "what it contains. What cannot be parsed counts as wrong. Parametric questions ask what the model knows, "
+        "contextual ones what their prompt says. Beside each accuracy stands what guessing would reach; conditions and "
+        "models are compared on the same questions (exact McNemar test). Masks are found on --calib, else on the "
+        "world's validation part, or with --questions on built-in documents. Without --questions 200 of each category "
+        "(or --limit) about the synthetic world are asked.",
     .examples = "  qkscope tasks models/tiny models/tiny-drope --world 42 --part test --limit 500 -o runs/tasks\n"
                 "  qkscope tasks models/tiny --conditions massive,random --lambda 4 --seeds 5 --layers 0-3\n"
                 "  qkscope tasks models/tiny --conditions baseline --categories fact,pass_key\n"
                 "  qkscope tasks models/tiny --questions facts.jsonl --questions keys.jsonl\n"
+                "  qkscope tasks models/tiny --categories pass_key,sum --score first-integer --phase prefill\n"
                 "  qkscope tasks models/tiny --questions questions.jsonl --limit 100 -c 256 --cut-left --json --no-run",
 };

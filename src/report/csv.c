@@ -48,11 +48,11 @@ static const csv_table disrupt_tables[] = {
 
 static const csv_table tasks_tables[] = {
     { "accuracy.csv", "categories", NULL,
-      "model model_name condition kind category scoring questions right accuracy ci95:pair corrected "
+      "model model_name condition kind category scoring questions right unparsed found accuracy ci95:pair corrected "
       "corrected_ci95:pair loss loss_ci95:pair chance most_common nll nll_per_token" },
     { "kinds.csv", "kinds", NULL,
       "model model_name condition kind categories macro macro_ci95:pair corrected corrected_ci95:pair loss "
-      "loss_ci95:pair questions right accuracy ci95:pair chance most_common nll" },
+      "loss_ci95:pair questions right unparsed accuracy ci95:pair chance most_common nll" },
     { "tests.csv", "tests", NULL,
       "contrast models conditions comparison name n both only_first only_second neither estimate ci95:pair p log10_p "
       "log10_p_holm detectable refused" },

@@ -27,6 +27,14 @@ static void put_scoring(FILE *stream, const qk_results *results)
         { "choice", "Where choices are given, the prompt is read with each of them, and the answer is <b>right</b> "
                     "when the model holds it likelier than every other choice (log-probabilities summed over its "
                     "tokens). " },
+        { "generated", "The model wrote on by itself, greedily, to the end of the line; an answer is <b>right</b> "
+                       "where that text is the true one to the letter. " },
+        { "first-integer", "The model wrote on by itself, greedily; the answer is the first number in that text, and "
+                           "<b>right</b> where it equals the true one. Text without a number is <b>unparsed</b> and "
+                           "counts as wrong. " },
+        { "contains", "The model wrote on by itself, greedily; the answer is <b>right</b> where that text contains all "
+                      "that is expected, or, where choices are given, where the true one comes first in it. Text "
+                      "without any choice, or none at all, is <b>unparsed</b> and counts as wrong. " },
     };
     const json_t *rows = qk_rows(results, "categories");
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
@@ -223,6 +231,8 @@ static void put_answers(FILE *stream, const qk_results *results)
         { "judged by", "scoring", QK_CELL_TEXT, NULL },
         { "questions", "questions", QK_CELL_NUMBER, NULL },
         { "right", "right", QK_CELL_NUMBER, "random: mean over the controls" },
+        { "unparsed", "unparsed", QK_CELL_NUMBER,
+          "written text without anything that could be an answer: counts as wrong" },
         { "accuracy", "accuracy", QK_CELL_NUMBER, "right / questions" },
         { "95 % interval", "ci95", QK_CELL_PAIR, "Wilson, over questions" },
         { "corrected", "corrected", QK_CELL_NUMBER,
@@ -248,6 +258,7 @@ static void put_answers(FILE *stream, const qk_results *results)
         { "same answer", "most_common", QK_CELL_NUMBER, "always the most frequent answer, mean over categories" },
         { "questions", "questions", QK_CELL_NUMBER, NULL },
         { "right", "right", QK_CELL_NUMBER, NULL },
+        { "unparsed", "unparsed", QK_CELL_NUMBER, "of these, written text without an answer: counts as wrong" },
         { "pooled accuracy", "accuracy", QK_CELL_NUMBER, "right / questions" },
         { "95 % interval", "ci95", QK_CELL_PAIR, "of the pooled accuracy: Wilson, over questions" },
         { "NLL", "nll", QK_CELL_NUMBER, "nats per answer, mean over categories" },

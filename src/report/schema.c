@@ -131,7 +131,7 @@ static const qk_field task_condition_fields[] = {
 static const qk_field category_fields[] = {
     { "model", QK_IS_MODEL }, { "condition", QK_IS_TEXT }, { "category", QK_IS_TEXT }, { "kind", QK_IS_TEXT },
     { "scoring", QK_IS_TEXT }, { "questions", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL },
-    { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "corrected", QK_IS_NUMBER_OR_NULL },
+    { "unparsed", QK_IS_NUMBER_OR_NULL }, { "found", QK_IS_NUMBER_OR_NULL }, { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "corrected", QK_IS_NUMBER_OR_NULL },
     { "corrected_ci95", QK_IS_PAIR_OR_NULL }, { "loss", QK_IS_NUMBER_OR_NULL }, { "loss_ci95", QK_IS_PAIR_OR_NULL },
     { "chance", QK_IS_NUMBER_OR_NULL }, { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
 };
@@ -139,8 +139,8 @@ static const qk_field kind_fields[] = {
     { "model", QK_IS_MODEL }, { "condition", QK_IS_TEXT }, { "kind", QK_IS_TEXT }, { "categories", QK_IS_COUNT },
     { "macro", QK_IS_NUMBER_OR_NULL }, { "macro_ci95", QK_IS_PAIR_OR_NULL }, { "corrected", QK_IS_NUMBER_OR_NULL },
     { "corrected_ci95", QK_IS_PAIR_OR_NULL }, { "loss", QK_IS_NUMBER_OR_NULL }, { "loss_ci95", QK_IS_PAIR_OR_NULL },
-    { "questions", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL }, { "accuracy", QK_IS_NUMBER_OR_NULL },
-    { "ci95", QK_IS_PAIR_OR_NULL }, { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
+    { "questions", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL }, { "unparsed", QK_IS_NUMBER_OR_NULL },
+    { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
 };
 static const qk_field mcnemar_fields[] = {
     { "contrast", QK_IS_TEXT }, { "models", QK_IS_MODELS }, { "conditions", QK_IS_TEXTS }, { "comparison", QK_IS_TEXT },

@@ -92,9 +92,11 @@ typedef struct qk_tasks_settings {
     bool cut_left;               /* --cut-left: a prompt longer than the context loses its start; else it is refused */
     bool broken;                 /* the questions are asked under the conditions of `edits` too */
     bool lenient;                /* a model in which nothing is massive is asked without edits, with a warning */
+    bool prefill;                /* --phase prefill: while text is written, edits act at the prompt's positions alone */
+    size_t max_new;              /* tokens to write at most; 0 = each question's own */
     qk_disrupt_settings edits;   /* how masks are found, which dims the controls take; no preset, no bootstrap */
 } qk_tasks_settings;
-/* Every question by teacher forcing (docs/METHODS.md, "Questions"), under every condition.  `calibration` finds the
+/* Every question, by teacher forcing or by writing (docs/METHODS.md, "Questions"), under every condition.  `calibration` finds the
  * masks (NULL where nothing is broken).  With a run, samples.jsonl has a line for each model, condition and question. */
 qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t n_models, const qk_quiz *quiz,
                          qk_documents *calibration, const qk_tasks_settings *settings, const qk_compute *compute,

@@ -31,6 +31,13 @@ static void put_edits(qk_row *row, const study *s)
     qk_disrupt_put_lists(row, e, s->n_layer_flags, s->calibration);
 }
 
+static bool is_any_written(const qk_quiz *quiz)
+{
+    for (size_t c = 0; c < quiz->n_categories; c++)
+        if (qk_is_generated(quiz->categories[c].scoring)) return true;
+    return false;
+}
+
 static json_t *settings_json(const study *s)
 {
     const qk_quiz *quiz = s->quiz;
@@ -41,6 +48,9 @@ static json_t *settings_json(const study *s)
     qk_row_json(&row, "limit", quiz->per_category ? json_integer((json_int_t)quiz->per_category) : json_null());
     qk_row_flag(&row, "broken", s->settings->broken);
     if (s->settings->broken) put_edits(&row, s);
+    qk_row_text(&row, "phase", is_any_written(quiz) ? s->settings->prefill ? "prefill" : "all" : NULL);
+    size_t max_new = s->settings->max_new;
+    qk_row_json(&row, "max_new_tokens", max_new ? json_integer((json_int_t)max_new) : json_null());
     qk_row_flag(&row, "cut_left", s->settings->cut_left);
     qk_row_count(&row, "context", s->context);
     qk_row_flag(&row, "bos", !s->compute->no_bos);
@@ -89,8 +99,8 @@ static uint64_t table_bytes(const study *s, const qk_answers *a)
     for (size_t i = 0; i < s->quiz->n; i++) {
         bytes += strlen(s->quiz->items[i].prompt) + strlen(s->quiz->items[i].answer);
         for (size_t t = 0; t < a->asked[i].n_trials; t++)
-            bytes += a->asked[i].trials[t].n_tokens * sizeof(int32_t) + sizeof(qk_trial) + sizeof(qk_sequence) +
-                     n_arms * (sizeof(qk_reply) + 64);
+            bytes += (a->asked[i].trials[t].n_tokens + a->asked[i].max_new) * sizeof(int32_t) + sizeof(qk_trial) +
+                     sizeof(qk_sequence) + n_arms * (sizeof(qk_reply) + 64 + 8 * a->asked[i].max_new);
     }
     if (s->settings->broken)
         bytes += qk_disrupt_table_bytes(&a->model->model->config, &s->settings->edits, s->quiz->n);
@@ -127,7 +137,7 @@ static qk_status ask_model(qk_answers *a, qk_marked *marked, json_t *results, si
                            qk_compute *budget, qk_error *err)
 {
     json_t *warnings = json_object_get(results, "warnings");
-    qk_status status = qk_tasks_encode(&a->asked, s->quiz, a->model, s->context, s->settings->cut_left,
+    qk_status status = qk_tasks_encode(&a->asked, s->quiz, a->model, s->context, s->settings,
                                        s->compute->no_bos, err);
     uint64_t tables = status ? 0 : table_bytes(s, a);
     if (!status) status = qk_study_reserve(budget, tables, "holding the questions", err);
@@ -173,7 +183,8 @@ static qk_status run_models(json_t *out, qk_answers *all, qk_marked *marked, con
     qk_compute budget = *s->compute; /* what the models before leave */
     qk_status status = QK_OK;
     for (size_t m = 0; !status && m < n_models; m++) {
-        all[m] = (qk_answers) { .quiz = s->quiz, .model = &models[m],
+        all[m] = (qk_answers) { .quiz = s->quiz, .model = &models[m], .context = s->context,
+                                .phase = s->settings->prefill ? QK_PHASE_PREFILL : QK_PHASE_ALL,
                                 .measured = { .model = models[m].name } };
         status = ask_model(&all[m], &marked[m], out, m, s, &budget, err);
         if (status) qk_prefix(err, status, "%s", models[m].name);
@@ -195,10 +206,6 @@ qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t 
     json_t *out = NULL;
     if (n_models == 0) return qk_fail(err, QK_E_ARGUMENT, "tasks: expected a model, found none");
     if (settings->broken && !calibration) return qk_fail(err, QK_E_ARGUMENT, "tasks: no documents to find masks on");
-    for (size_t c = 0; c < quiz->n_categories; c++)
-        if (qk_is_generated(quiz->categories[c].scoring))
-            return qk_fail(err, QK_E_UNSUPPORTED, "tasks: category %s: expected to be judged by exact or choice, found %s",
-                           quiz->categories[c].name, qk_scoring_name(quiz->categories[c].scoring));
     qk_status status = refuse_overlap(&s, err);
     if (!status) status = qk_new_array(&all, n_models, sizeof *all, "answers", err);
     if (!status) status = qk_new_array(&marked, n_models, sizeof *marked, "marks", err);

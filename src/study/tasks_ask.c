@@ -14,6 +14,7 @@ static qk_status make_replies(qk_answers *a, qk_error *err)
     for (size_t i = 0; !status && i < n_arms * n; i++) {
         const qk_asked *asked = &a->asked[i % n];
         qk_reply *reply = &a->replies[i];
+        if (qk_is_written(a->quiz, i % n)) continue;
         reply->nll = qk_arena_alloc(&a->arena, asked->n_trials * sizeof *reply->nll);
         reply->top = qk_arena_alloc(&a->arena, asked->trials[asked->answer].n_answer * sizeof *reply->top);
         if (!reply->nll || !reply->top) status = qk_out_of_memory(err, "answers", asked->n_trials);
@@ -32,10 +33,11 @@ static void judge(qk_answers *a, size_t arm, size_t question)
     reply->pick = 0;
     for (size_t t = 1; t < asked->n_trials; t++)
         if (reply->nll[t] < reply->nll[reply->pick]) reply->pick = t;
-    reply->right = qk_by_choice(a->quiz, question)
-                       ? reply->pick == asked->answer
-                       : memcmp(reply->top, trial->tokens + trial->n_tokens - trial->n_answer,
-                                trial->n_answer * sizeof *reply->top) == 0;
+    bool right = qk_by_choice(a->quiz, question)
+                     ? reply->pick == asked->answer
+                     : memcmp(reply->top, trial->tokens + trial->n_tokens - trial->n_answer,
+                              trial->n_answer * sizeof *reply->top) == 0;
+    reply->judged = (qk_judged) { .verdict = right ? QK_VERDICT_RIGHT : QK_VERDICT_WRONG, .found = right };
     a->measured.nll[arm * a->quiz->n + question] = reply->nll[asked->answer];
     a->measured.done[arm * a->quiz->n + question] = true;
 }
@@ -88,7 +90,8 @@ static void read_journal(qk_answers *a, const qk_run *run, size_t model)
     for (size_t arm = 0; run && arm < a->measured.plan.n_arms; arm++)
         for (size_t i = 0; i < a->quiz->n; i++) {
             json_t *unit = qk_run_get(run, model, a->measured.plan.arms[arm].name, i);
-            if (unit) read_unit(a, arm, i, unit);
+            if (unit && qk_is_written(a->quiz, i)) qk_tasks_read_written(a, arm, i, unit);
+            else if (unit) read_unit(a, arm, i, unit);
             json_decref(unit);
         }
 }
@@ -143,15 +146,21 @@ static bool is_finished(const qk_answers *a, size_t question)
     return true;
 }
 
+qk_status qk_tasks_conditions(qk_condition **conditions, const qk_disrupt_plan *plan, qk_error *err)
+{
+    qk_status status = qk_new_array(conditions, plan->n_arms, sizeof **conditions, "conditions", err);
+    for (size_t i = 0; !status && i < plan->n_arms; i++)
+        (*conditions)[i] = (qk_condition) { plan->arms[i].name, plan->arms[i].edits, plan->arms[i].n_edits };
+    return status;
+}
+
 static qk_status run_pass(listener *l, const qk_sequence *sequences, size_t n, const qk_compute *compute, qk_error *err)
 {
     const qk_disrupt_plan *plan = &l->answers->measured.plan;
     qk_condition *conditions = NULL;
     qk_pass_result *result = NULL;
-    qk_status status = qk_new_array(&conditions, plan->n_arms, sizeof *conditions, "conditions", err);
+    qk_status status = qk_tasks_conditions(&conditions, plan, err);
     if (status) return status;
-    for (size_t i = 0; i < plan->n_arms; i++)
-        conditions[i] = (qk_condition) { plan->arms[i].name, plan->arms[i].edits, plan->arms[i].n_edits };
     qk_pass_spec spec = qk_study_spec(compute);
     spec.sequences = sequences;
     spec.n_sequences = n;
@@ -180,12 +189,13 @@ qk_status qk_tasks_ask(qk_answers *a, size_t model, const qk_compute *compute, q
     status = qk_tasks_sequences(&all, &n_all, a->asked, a->quiz->n, err);
     if (!status) status = qk_new_array(&places, n_all, sizeof *places, "questions to ask", err);
     for (size_t i = 0, from = 0; !status && i < a->quiz->n; from += a->asked[i++].n_trials)
-        for (size_t t = 0; t < a->asked[i].n_trials && !is_finished(a, i); t++) {
+        for (size_t t = 0; t < a->asked[i].n_trials && !qk_is_written(a->quiz, i) && !is_finished(a, i); t++) {
             all[n] = all[from + t];
             places[n++] = (place) { i, t };
         }
     listener l = { a, places, model, run };
     if (!status && n > 0) status = run_pass(&l, all, n, compute, err);
+    if (!status) status = qk_tasks_write(a, model, compute, run, err);
     for (size_t i = 0; !status && i < a->quiz->n; i++)
         if (!is_finished(a, i)) status = qk_fail(err, QK_E_CHECK, "question %s: was not scored", a->quiz->items[i].id);
     free(all);

@@ -8,7 +8,7 @@ typedef struct encoder {
     const qk_quiz *quiz;
     const qk_named_model *model;
     const qk_tokenizer *tokenizer;
-    size_t context;
+    size_t context, max_new;
     bool cut_left, no_bos;
 } encoder;
 
@@ -88,6 +88,43 @@ static qk_status encode_trial(qk_trial *trial, const encoder *e, const qk_quiz_i
     return status;
 }
 
+/* Twice the answer and some words around it; eights, so that many questions can be written together. */
+static size_t length_to_write(const encoder *e, const qk_quiz_item *item, size_t n_answer, size_t n_prompt)
+{
+    enum { AROUND = 16, STEP = 8 };
+    size_t n = e->max_new ? e->max_new : item->max_new;
+    if (n == 0) n = (2 * n_answer + AROUND + STEP - 1) / STEP * STEP;
+    if (e->context && n_prompt + n > e->context) n = e->context - n_prompt;
+    return n;
+}
+
+/* The prompt alone, with room behind it; the answer must fit all the same. */
+static qk_status encode_written(qk_asked *asked, const encoder *e, const qk_quiz_item *item, const int32_t *prompt,
+                                size_t n_prompt, qk_error *err)
+{
+    qk_trial *trial = &asked->trials[0];
+    int32_t *tokens = NULL;
+    qk_status status = encode_trial(trial, e, item, item->answer, prompt, n_prompt, err);
+    if (status) return status;
+    size_t n_answer = trial->n_answer, n_left = n_prompt;
+    if (n_prompt == 0) return qk_fail(err, QK_E_ARGUMENT, "no token stands before the answer");
+    free(trial->tokens);
+    *trial = (qk_trial){ .n_tokens = n_prompt + n_answer, .n_answer = n_answer };
+    status = qk_new_array(&trial->tokens, n_prompt + n_answer, sizeof *trial->tokens, "a prompt", err);
+    if (status) return status;
+    memcpy(trial->tokens, prompt, n_prompt * sizeof *prompt);
+    if (e->context && trial->n_tokens > e->context) status = fit(trial, e, err);
+    if (status) return status;
+    n_left = trial->n_tokens - n_answer;
+    asked->max_new = length_to_write(e, item, n_answer, n_left);
+    status = qk_new_array(&tokens, n_left + asked->max_new, sizeof *tokens, "a prompt", err);
+    if (status) return status;
+    memcpy(tokens, trial->tokens, n_left * sizeof *tokens);
+    free(trial->tokens);
+    *trial = (qk_trial){ .tokens = tokens, .n_tokens = n_left, .n_cut = n_prompt - n_left };
+    return check_ids(e, tokens, n_left, err);
+}
+
 static qk_status encode_item(qk_asked *asked, const encoder *e, size_t index, qk_error *err)
 {
     const qk_quiz_item *item = &e->quiz->items[index];
@@ -99,6 +136,10 @@ static qk_status encode_item(qk_asked *asked, const encoder *e, size_t index, qk
     asked->n_trials = n_trials;
     asked->answer = by_choice ? item->choice : 0;
     status = encode(&prompt, &n_prompt, e, item->prompt, err);
+    if (!status && qk_is_written(e->quiz, index)) {
+        status = encode_written(asked, e, item, prompt, n_prompt, err);
+        n_trials = 0;
+    }
     for (size_t t = 0; !status && t < n_trials; t++) {
         const char *answer = by_choice ? item->choices[t] : item->answer;
         status = encode_trial(&asked->trials[t], e, item, answer, prompt, n_prompt, err);
@@ -108,9 +149,9 @@ static qk_status encode_item(qk_asked *asked, const encoder *e, size_t index, qk
 }
 
 qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_model *model, size_t context,
-                          bool cut_left, bool no_bos, qk_error *err)
+                          const qk_tasks_settings *settings, bool no_bos, qk_error *err)
 {
-    const encoder e = { quiz, model, model->model->tokenizer, context, cut_left, no_bos };
+    const encoder e = { quiz, model, model->model->tokenizer, context, settings->max_new, settings->cut_left, no_bos };
     qk_asked *list = NULL;
     if (!e.tokenizer) {
         return qk_fail(err, model->model->tokenizer_error.status ? model->model->tokenizer_error.status : QK_E_IO,
@@ -142,7 +183,8 @@ qk_status qk_tasks_sequences(qk_sequence **sequences, size_t *n, const qk_asked 
     for (size_t i = 0; i < n_asked; i++)
         for (size_t t = 0; t < asked[i].n_trials; t++, at++) {
             const qk_trial *trial = &asked[i].trials[t];
-            list[at] = (qk_sequence) { trial->tokens, trial->n_tokens, trial->n_tokens - trial->n_answer };
+            list[at] = (qk_sequence) { trial->tokens, trial->n_tokens + asked[i].max_new,
+                                       trial->n_tokens - trial->n_answer };
         }
     *sequences = list;
     *n = n_trials;

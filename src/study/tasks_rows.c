@@ -15,8 +15,11 @@ static qk_status add_marks(qk_marked *out, const char *name, qk_arm_kind kind, s
     qk_marks *marks = &out->marks[out->n++];
     *marks = (qk_marks) { .name = name, .kind = kind };
     marks->right = qk_arena_alloc(&out->arena, n_questions * sizeof *marks->right);
+    marks->unparsed = qk_arena_alloc(&out->arena, n_questions * sizeof *marks->unparsed);
+    marks->found = qk_arena_alloc(&out->arena, n_questions * sizeof *marks->found);
     marks->nll = qk_arena_alloc(&out->arena, n_questions * sizeof *marks->nll);
-    return marks->right && marks->nll ? QK_OK : qk_out_of_memory(err, "marks", n_questions * sizeof(double));
+    bool good = marks->right && marks->unparsed && marks->found && marks->nll;
+    return good ? QK_OK : qk_out_of_memory(err, "marks", n_questions * sizeof(double));
 }
 
 qk_status qk_tasks_mark(qk_marked *out, const qk_answers *a, qk_error *err)
@@ -30,7 +33,10 @@ qk_status qk_tasks_mark(qk_marked *out, const qk_answers *a, qk_error *err)
     for (size_t arm = 0; !status && arm < plan->n_arms; arm++) {
         status = add_marks(out, plan->arms[arm].name, plan->arms[arm].kind, n, err);
         for (size_t i = 0; !status && i < n; i++) {
-            out->marks[arm].right[i] = qk_reply_of(a, arm, i)->right;
+            const qk_reply *reply = qk_reply_of(a, arm, i);
+            out->marks[arm].right[i] = qk_is_right(reply);
+            out->marks[arm].unparsed[i] = reply->judged.verdict == QK_VERDICT_UNPARSED;
+            out->marks[arm].found[i] = reply->judged.found;
             out->marks[arm].nll[i] = qk_arm_nll(&a->measured, arm)[i];
         }
         n_controls += plan->arms[arm].kind == QK_ARM_RANDOM;
@@ -42,6 +48,8 @@ qk_status qk_tasks_mark(qk_marked *out, const qk_answers *a, qk_error *err)
     for (size_t m = 0; !status && m + 1 < out->n; m++)
         for (size_t i = 0; out->marks[m].kind == QK_ARM_RANDOM && i < n; i++) {
             mean->right[i] += out->marks[m].right[i] / n_controls;
+            mean->unparsed[i] += out->marks[m].unparsed[i] / n_controls;
+            mean->found[i] += out->marks[m].found[i] / n_controls;
             mean->nll[i] += out->marks[m].nll[i] / n_controls;
         }
     return QK_OK;
@@ -52,6 +60,7 @@ qk_status qk_tasks_mark(qk_marked *out, const qk_answers *a, qk_error *err)
 typedef struct tally {
     size_t n;                /* questions */
     double n_right, n_tokens;/* n_tokens: of the right answers */
+    double n_unparsed, found;/* found: summed */
     double nll, chance;      /* summed; chance becomes NaN with the first question that has none */
     double most_common;      /* share of the most frequent answer: what always saying it would reach */
     double level;            /* what needs no reading: chance, or else most_common (0 where no answer comes twice) */
@@ -94,6 +103,8 @@ static qk_status count_category(tally *out, const qk_answers *a, const qk_marks 
         x[out->n] = baseline->right[i];
         y[out->n++] = marks->right[i];
         out->n_right += marks->right[i];
+        out->n_unparsed += marks->unparsed[i];
+        out->found += marks->found[i];
         out->n_tokens += a->measured.n_tokens[i];
         out->nll += marks->nll[i];
         out->chance += quiz->items[i].chance;
@@ -122,9 +133,9 @@ static void put_share(qk_row *row, const char *key, const char *ci_key, const qk
     qk_row_estimate(row, ci_key, share);
 }
 
-static void put_right(qk_row *row, double n_right, bool averaged)
+static void put_tally(qk_row *row, const char *key, double n, bool averaged)
 {
-    qk_row_json(row, "right", averaged ? qk_json_number(n_right) : json_integer((json_int_t)n_right));
+    qk_row_json(row, key, averaged || isnan(n) ? qk_json_number(n) : json_integer((json_int_t)n));
 }
 
 /* The loss against the baseline; null for the baseline itself. */
@@ -138,6 +149,7 @@ static qk_status add_category(json_t *results, const qk_quiz_category *category,
                               size_t model, qk_error *err)
 {
     double n = (double)t->n;
+    bool written = qk_is_generated(category->scoring);
     qk_interval corrected = above_level(&t->accuracy, t->level);
     qk_row row = qk_row_start();
     qk_row_count(&row, "model", model);
@@ -146,7 +158,9 @@ static qk_status add_category(json_t *results, const qk_quiz_category *category,
     qk_row_text(&row, "kind", qk_quiz_kinds[category->contextual]);
     qk_row_text(&row, "scoring", qk_scoring_name(category->scoring));
     qk_row_count(&row, "questions", t->n);
-    put_right(&row, t->n_right, marks->averaged);
+    put_tally(&row, "right", t->n_right, marks->averaged);
+    put_tally(&row, "unparsed", written ? t->n_unparsed : NAN, marks->averaged);
+    qk_row_number(&row, "found", written ? t->found / n : NAN);
     put_share(&row, "accuracy", "ci95", &t->accuracy);
     put_share(&row, "corrected", "corrected_ci95", &corrected);
     put_loss(&row, &t->loss, marks);
@@ -161,9 +175,10 @@ static qk_status add_category(json_t *results, const qk_quiz_category *category,
 
 typedef struct kind_tally {
     size_t n, n_categories;
-    double n_right;
+    double n_right, n_unparsed; /* n_unparsed: NaN where no text was written */
     qk_interval accuracy[QK_QUIZ_CATEGORIES], corrected[QK_QUIZ_CATEGORIES], loss[QK_QUIZ_CATEGORIES];
-    double chance, most_common, nll; /* sums over categories */
+    double chance, most_common, nll; /* sums over categories; nll: over those that have one */
+    double n_nll;                    /* so many */
 } kind_tally;
 
 static void add_to_kind(kind_tally *kind, const tally *t)
@@ -176,7 +191,12 @@ static void add_to_kind(kind_tally *kind, const tally *t)
     kind->loss[c] = t->loss;
     kind->chance += t->chance / (double)t->n;
     kind->most_common += t->most_common;
+    if (isnan(t->nll)) {
+        kind->n_unparsed = t->n_unparsed + (isnan(kind->n_unparsed) ? 0 : kind->n_unparsed);
+        return;
+    }
     kind->nll += t->nll / (double)t->n;
+    kind->n_nll++;
 }
 
 static qk_status add_kind(json_t *results, const kind_tally *kind, size_t index, const qk_marks *marks, size_t model,
@@ -196,11 +216,12 @@ static qk_status add_kind(json_t *results, const kind_tally *kind, size_t index,
     put_share(&row, "corrected", "corrected_ci95", &corrected);
     put_loss(&row, &loss, marks);
     qk_row_count(&row, "questions", kind->n);
-    put_right(&row, kind->n_right, marks->averaged);
+    put_tally(&row, "right", kind->n_right, marks->averaged);
+    put_tally(&row, "unparsed", kind->n_unparsed, marks->averaged);
     put_share(&row, "accuracy", "ci95", &pooled);
     qk_row_number(&row, "chance", kind->chance / n);
     qk_row_number(&row, "most_common", kind->most_common / n);
-    qk_row_number(&row, "nll", kind->nll / n);
+    qk_row_number(&row, "nll", kind->nll / kind->n_nll);
     return qk_row_append(json_object_get(results, "kinds"), &row, err);
 }
 
@@ -209,7 +230,7 @@ static qk_status add_condition(json_t *results, const qk_answers *a, const qk_ma
 {
     bool single_control = marks->kind == QK_ARM_RANDOM && !marks->averaged;
     qk_status status = QK_OK;
-    kinds[0] = kinds[1] = (kind_tally) { 0 };
+    kinds[0] = kinds[1] = (kind_tally) { .n_unparsed = NAN };
     for (size_t c = 0; !status && c < a->quiz->n_categories; c++) {
         tally t;
         status = count_category(&t, a, marks, baseline, c, err);

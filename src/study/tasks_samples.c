@@ -1,6 +1,7 @@
 /* tasks_samples.c - samples.jsonl: what was asked and what came back, line by line. */
 #include "study/tasks.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static json_t *json_numbers(const double *x, size_t n)
@@ -12,6 +13,18 @@ static json_t *json_numbers(const double *x, size_t n)
         list = NULL;
     }
     return list;
+}
+
+/* What was written, which part of it was taken as the answer, and of keys what they became. */
+static void put_written(qk_row *row, const qk_quiz_category *category, const qk_reply *reply)
+{
+    const qk_judged *judged = &reply->judged;
+    qk_row_text(row, "response", reply->text);
+    qk_row_json(row, "taken", judged->n_bytes ? json_stringn(reply->text + judged->at, judged->n_bytes) : json_null());
+    qk_row_number(row, "found", judged->found);
+    if (category->retrieval) qk_row_text(row, "key", qk_key_error_name(judged->error));
+    qk_row_count(row, "new_tokens", reply->n_new);
+    qk_row_text(row, "end", qk_end_name(reply->end));
 }
 
 static json_t *json_sample(const qk_answers *a, size_t arm, size_t question)
@@ -31,12 +44,14 @@ static json_t *json_sample(const qk_answers *a, size_t arm, size_t question)
     qk_row_text(&row, "scoring", qk_scoring_name(category->scoring));
     qk_row_text(&row, "prompt_sha256", item->sha256);
     qk_row_text(&row, "answer", item->answer);
-    if (by_choice)
+    if (qk_is_written(a->quiz, question))
+        put_written(&row, category, reply);
+    else if (by_choice)
         qk_row_text(&row, "response", item->choices[reply->pick]);
     else
         qk_row_json(&row, "response", qk_tasks_text(a->model->model->tokenizer, reply->top, trial->n_answer));
-    qk_row_text(&row, "verdict", reply->right ? "right" : "wrong");
-    qk_row_number(&row, "nll", reply->nll[asked->answer]);
+    qk_row_text(&row, "verdict", qk_verdict_name(reply->judged.verdict));
+    qk_row_number(&row, "nll", reply->nll ? reply->nll[asked->answer] : NAN);
     if (by_choice) qk_row_json(&row, "choices_nll", json_numbers(reply->nll, asked->n_trials));
     qk_row_count(&row, "tokens", trial->n_tokens);
     qk_row_count(&row, "answer_tokens", trial->n_answer);
