@@ -198,6 +198,7 @@ static void put_page(FILE *stream, const qk_part *parts, size_t n_parts)
     fputs("</h1>\n", stream);
     if (n_parts > 1) {
         fputs("<nav>", stream);
+        if (qk_html_has_answer(parts, n_parts)) fputs("<a href=\"#answer\">In one answer</a>", stream);
         for (size_t i = 0; i < n_parts; i++) {
             fprintf(stream, "<a href=\"#part-%zu\">", i);
             qk_html(stream, "%s</a>", page_of(&parts[i])->title);
@@ -205,6 +206,7 @@ static void put_page(FILE *stream, const qk_part *parts, size_t n_parts)
         fputs("</nav>\n", stream);
     }
     fputs("</header>\n<main>\n", stream);
+    if (qk_html_has_answer(parts, n_parts)) qk_html_answer(stream, parts, n_parts);
     for (size_t i = 0; i < n_parts; i++) put_part(stream, &parts[i], i);
     fputs("</main>\n<footer class=\"small\"><p>", stream);
     qk_html(stream, "Made by qkscope %s. This file needs no network and no scripts.</p></footer>\n", qk_version());

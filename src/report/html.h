@@ -49,6 +49,10 @@ typedef struct qk_study_page {
 } qk_study_page;
 extern const qk_study_page qk_massive_page, qk_disrupt_page, qk_tasks_page, qk_context_page, qk_train_page, qk_recalibrate_page;
 
+/* html_answer.c: what tasks under conditions and context say together, a section of its own. */
+bool qk_html_has_answer(const qk_part *parts, size_t n_parts);
+void qk_html_answer(FILE *stream, const qk_part *parts, size_t n_parts);
+
 void qk_html_provenance(FILE *stream, const qk_results *results);
 /* Data blocks and the script, before </body>. */
 void qk_html_data(FILE *stream, const qk_part *part, size_t index);

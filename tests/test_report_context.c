@@ -1,0 +1,179 @@
+/* test_report_context.c - figures, tables and words of context extension (tests/data/report/context: the program's own
+ * output on two small models), and the answer that tasks and context give together. */
+#include "report_files.h"
+
+#include <math.h>
+
+static void maps_and_tables_are_whole(void **state)
+{
+    (void)state;
+    enum { ARMS = 7, LENGTHS = 3, DEPTHS = 3 };
+    save_fixture("context", "context");
+    assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
+    assert_int_equal(check_svgs("context"), 4);
+    expect_marks("context", "context-map-pass-key", " trained contexts, depth ", ARMS * LENGTHS * DEPTHS);
+    expect_marks("context", "context-map-pass-key",
+                 "world-rope yarn, 4 trained contexts, depth 50 %: 1 of 1 (95 % interval "
+                 "20.7 to 100 %)",
+                 1);
+    each_file(in_scratch("context", ""), check_csv_file, NULL);
+    assert_int_equal(check_csv(in_scratch("context", "context-keys.csv")), 1 + ARMS * LENGTHS);
+    assert_int_equal(check_csv(in_scratch("context", "context-cells.csv")), 1 + ARMS * LENGTHS * DEPTHS);
+    assert_int_equal(check_csv(in_scratch("context", "context-loss.csv")), 1 + ARMS * LENGTHS);
+    assert_int_equal(check_csv(in_scratch("context", "yarn-ppl.csv")), 1 + ARMS);
+    char *cells = read_text(in_scratch("context", "context-cells.csv"));
+    assert_non_null(strstr(cells, "stretch,length,depth,n,right,accuracy,ci95_low,ci95_high,nll\n"));
+    free(cells);
+    char *page = read_text(in_scratch("context", "report.html"));
+    assert_null(strstr(page, "id=\"answer\"")); /* one study alone does not answer */
+    free(page);
+}
+
+/* ---- does it find by massive values, and at four times its context? */
+
+/* The page of tasks beside context, of the same weights; `tasks` and `context` are used up. */
+static char *answer_of(json_t *tasks, json_t *context)
+{
+    json_t *models = json_object_get(context, "models");
+    for (size_t m = 0; m < json_array_size(models); m++) {
+        json_t *of_tasks = json_array_get(json_object_get(tasks, "models"), m);
+        json_object_set(json_array_get(models, m), "sha256", json_object_get(of_tasks, "sha256"));
+    }
+    save_run("answer/context", "context", context);
+    save_run("answer/tasks", "tasks", tasks);
+    assert_ok(qk_report_build(in_scratch("answer", ""), &plain, err));
+    json_decref(tasks);
+    json_decref(context);
+    char *page = read_text(in_scratch("answer", "report.html")), *section = strstr(page, "<section id=\"answer\">");
+    assert_non_null(section);
+    char *end = strstr(section, "</section>");
+    assert_non_null(end);
+    *end = '\0';
+    section = strdup(section);
+    free(page);
+    return section;
+}
+
+static void expect(char *section, const char *words, size_t n)
+{
+    if (count(section, words) != n)
+        fail_msg("\"%s\" %zu times, expected %zu: %s", words, count(section, words), n, section);
+    free(section);
+}
+
+/* The first model's contextual answers fell by `change` when broken (log10 p of the test), and by `more` against
+ * random ones. */
+static json_t *broken(double change, double log10_p, double more, double log10_p_more)
+{
+    json_t *tasks = load_fixture("tasks", "results.json");
+    change_at(tasks, "tests.3.estimate", json_real(change));
+    change_at(tasks, "tests.3.log10_p_holm", json_real(log10_p));
+    change_at(tasks, "tests.5.estimate", json_real(more));
+    change_at(tasks, "tests.5.log10_p_holm", json_real(log10_p_more));
+    return tasks;
+}
+
+static void yes_needs_both_tests(void **state)
+{
+    (void)state;
+    const struct {
+        double change, p, more, p_more;
+        const char *says;
+    } cases[] = {
+        { -0.4, -3, -0.4, -3, "<b>Yes</b>: zeroing them costs answers, and more than" },
+        { -0.4, -3, -0.1, -0.5, "<b>It is not shown that it is they</b>" },
+        { -0.4, -3, 0.1, -3, "<b>It is not shown that it is they</b>" },
+        { -0.1, -0.5, -0.4, -3, "<b>It is not shown</b> that they are needed" },
+        { 0.4, -3, 0.4, -3, "<b>No</b>: with them zeroed it answers more" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *tasks = broken(cases[i].change, cases[i].p, cases[i].more, cases[i].p_more);
+        expect(answer_of(tasks, load_fixture("context", "results.json")), cases[i].says, 1);
+    }
+    /* without a control */
+    json_t *tasks = broken(-0.4, -3, -0.4, -3);
+    json_array_remove(json_object_get(tasks, "tests"), 5);
+    expect(answer_of(tasks, load_fixture("context", "results.json")), "<b>It needs them</b>, but whether more than", 1);
+}
+
+static void what_was_not_asked_is_not_answered(void **state)
+{
+    (void)state;
+    json_t *context = load_fixture("context", "results.json");
+    /* the second model finds no more than a constant answer would: the fixture has 29 % with level 25 % of 24 */
+    expect(answer_of(load_fixture("tasks", "results.json"), context), "<b>Not to be asked</b>", 1);
+
+    json_t *tasks = load_fixture("tasks", "results.json"), *rows = json_object_get(tasks, "kinds");
+    for (size_t i = json_array_size(rows); i-- > 0;)
+        if (strcmp(json_string_value(json_object_get(json_array_get(rows, i), "condition")), "baseline") != 0)
+            json_array_remove(rows, i);
+    expect(answer_of(tasks, load_fixture("context", "results.json")), "<b>It was not broken</b>", 2);
+
+    tasks = load_fixture("tasks", "results.json");
+    context = load_fixture("context", "results.json");
+    char *section = answer_of(json_incref(tasks), json_incref(context));
+    free(section);
+    change_at(context, "models.0.sha256", json_string("other weights"));
+    save_run("answer/context", "context", context);
+    assert_ok(qk_report_build(in_scratch("answer", ""), &plain, err));
+    char *page = read_text(in_scratch("answer", "report.html"));
+    assert_int_equal(count(page, "the questions were put to other weights"), 1);
+    free(page);
+    json_decref(context);
+
+    json_object_set_new(json_object_get(tasks, "settings"), "broken", json_false());
+    save_run("answer/tasks", "tasks", tasks);
+    assert_ok(qk_report_build(in_scratch("answer", ""), &plain, err));
+    page = read_text(in_scratch("answer", "report.html"));
+    assert_null(strstr(page, "id=\"answer\""));
+    free(page);
+    json_decref(tasks);
+}
+
+/* Of 40 keys within its context 35, of 20 at four times 17: Newcombe's interval by hand. */
+static void keys_are_counted_at_four_times(void **state)
+{
+    (void)state;
+    json_t *context = load_fixture("context", "results.json"), *rows = json_object_get(context, "retrieval"), *row;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        const char *method = json_string_value(json_object_get(row, "method"));
+        double stretch = json_number_value(json_object_get(row, "stretch"));
+        if (json_integer_value(json_object_get(row, "model")) != 0) continue;
+        bool home = stretch == 1, yarn = stretch == 4 && strcmp(method, "yarn") == 0;
+        if (!home && !yarn) continue;
+        json_object_set_new(row, "n", json_integer(home ? 40 : 20));
+        json_object_set_new(row, "right", json_integer(home ? 35 : 17));
+        json_object_set_new(row, "accuracy", json_real(home ? 0.875 : 0.85));
+        json_object_set_new(row, "ci95",
+                            home ? json_pack("[f,f]", 0.738858, 0.945405) : json_pack("[f,f]", 0.639584, 0.947631));
+    }
+    double low = -0.025 - hypot(0.85 - 0.639584, 0.945405 - 0.875),
+           high = -0.025 + hypot(0.947631 - 0.85, 0.875 - 0.738858);
+    assert_near(low, -0.2469, 1e-4);
+    assert_near(high, 0.1425, 1e-4);
+    char *section = answer_of(load_fixture("tasks", "results.json"), context);
+    assert_int_equal(count(section,
+                           "<b>yarn</b>: most are found, 17 of 20, 85\u00a0% [64, 94.8]; not told apart from within "
+                           "its context: \u22122.5 points [\u221224.7, 14.3]"),
+                     1);
+    assert_int_equal(count(section, "<b>as trained</b>: none was found"), 2);
+    assert_int_equal(count(section, "<b>crop</b>: some are found, 1 of 3"), 1);
+    assert_int_equal(count(section, "fewer than within its context by"), 3); /* none, crop, temperature of the first */
+    expect(section, "<b>there is nothing that could be kept</b>", 1);        /* the second finds none at home */
+}
+
+int main(void)
+{
+    if (!make_scratch()) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(maps_and_tables_are_whole),
+        cmocka_unit_test(yes_needs_both_tests),
+        cmocka_unit_test(what_was_not_asked_is_not_answered),
+        cmocka_unit_test(keys_are_counted_at_four_times),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    remove_scratch();
+    return failed;
+}
