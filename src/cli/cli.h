@@ -28,7 +28,7 @@ typedef enum cli_option_id {
     OPTION_FILE, OPTION_DECODE,
     OPTION_PROTOCOL, OPTION_STRIDE, OPTION_PER_TOKEN,
     OPTION_HOOKS, OPTION_TOLERANCE,
-    OPTION_QUESTIONS, OPTION_WORLD, OPTION_CUT_LEFT, OPTION_SCORE,
+    OPTION_QUESTIONS, OPTION_WORLD, OPTION_CUT_LEFT, OPTION_SCORE, OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY,
     OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_PRESET, OPTION_CAPTURED,
     OPTION_OP, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_TOP_K, OPTION_BOOTSTRAP,
     OPTION_PART, OPTION_FROM, OPTION_CATEGORIES,
@@ -72,14 +72,14 @@ typedef struct cli_options {
     bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left;
     bool no_decay_qk, across_documents, recompute, ignore_end;
     cli_list texts, calib, captured, hooks, questions, valid, prompts, prompt_files, stops, edits;
-    const char *tokenizer, *drop_layers, *drop_pairs;
+    const char *tokenizer, *drop_layers, *drop_pairs, *template, *category;
     uint64_t context, threads, limit, from, world, stride, seeds, seed, top_k, bootstrap, max_mem;
     uint64_t valid_tokens, steps, tokens, batch, micro, warmup, decay, save_every, valid_every, keep;
     uint64_t track, track_documents, gradual, temperature_context, max_new_tokens;
     double lambda, tolerance, temperature, top_p;
     double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
-    int schedule, dtype, qk_norm, phase, score;
+    int schedule, dtype, qk_norm, phase, score, format, kind;
     int figures, tensors, categories, conditions;                                           /* bit sets */
     int methods, find;                                                          /* of context: bit sets */
     const char *lengths, *find_lengths, *depths;

@@ -59,6 +59,14 @@ static const cli_choice categories[] = {
     { NULL, 0 },
 };
 
+static const cli_choice formats[] = {
+    { "prompt", 0 }, { "statements", 1 }, { "yes-no", 2 }, { "question", 3 }, { "gsm8k", 4 },
+    { "choices", 5 }, { "aqua", 6 },      { "imdb", 7 },   { NULL, 0 },
+};
+static const cli_choice kinds[] = {
+    { "parametric", QK_KIND_PARAMETRIC }, { "contextual", QK_KIND_CONTEXTUAL }, { NULL, 0 },
+};
+
 static const cli_choice scorings[] = {
     { "exact", QK_SCORE_EXACT },
     { "choice", QK_SCORE_CHOICE },
@@ -162,7 +170,18 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                         .aliases = { "ppl-stride" }, .doc = "tokens that a window moves (half of it; crop: a quarter)" },
     [OPTION_PER_TOKEN] = { "per-token", NULL, 0, GROUP_RESULT, FLAG(per_token), .doc = "the loss of every token too" },
     [OPTION_QUESTIONS] = { "questions", "FILE", 0, GROUP_DOCUMENTS, LIST(questions),
-                           .doc = "questions: .jsonl with prompt, answer, category, kind; repeatable" },
+                           .doc = "questions: .jsonl, .json or .csv; repeatable" },
+    [OPTION_FORMAT] = { "format", "FORM", 0, GROUP_DOCUMENTS, MATTERS CHOICE(format, formats),
+                        .doc = "of --questions: prompt (prompt, answer, category, kind), statements (statement, label), "
+                               "yes-no, question, gsm8k (question, answer), choices (question, choices, answer), aqua "
+                               "(question, options, correct), imdb (text, label) (as the first row has it)" },
+    [OPTION_TEMPLATE] = { "template", "TEXT", 0, GROUP_DOCUMENTS, MATTERS TEXT(template),
+                          .doc = "prompts of --questions, such as 'Q: {question}\\nA:', fields in braces, {choices} "
+                                 "lists them (the form's)" },
+    [OPTION_KIND] = { "kind", "K", 0, GROUP_DOCUMENTS, MATTERS CHOICE(kind, kinds),
+                      .doc = "of --questions: parametric or contextual (as the row says, else as the form is)" },
+    [OPTION_CATEGORY] = { "category", "NAME", 0, GROUP_DOCUMENTS, MATTERS TEXT(category),
+                          .doc = "of --questions (as the row says, else the file's name)" },
     [OPTION_WORLD] = { "world", "SEED", 0, GROUP_DOCUMENTS, MATTERS COUNT(world, 0, 1e18),
                        .doc = "the invented world of this seed: its questions (42; without --questions), its "
                               "unlimited text in place of --texts" },

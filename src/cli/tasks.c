@@ -132,14 +132,25 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
 /* Without files: the test part of the world. */
 static qk_status load_quiz(qk_quiz *quiz, cli_options *options, qk_error *err)
 {
+    static const cli_option_id of_files[] = { OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY, OPTION_END };
     static const cli_option_id of_world[] = { OPTION_WORLD, OPTION_PART, OPTION_CATEGORIES, OPTION_END };
     if (options->questions.n) {
         for (const cli_option_id *o = of_world; *o != OPTION_END; o++)
             if (options->given[*o])
                 return qk_fail(err, QK_E_ARGUMENT, "--%s: expected no --questions beside it, found one",
                                cli_option_name(*o));
-        return qk_quiz_load(quiz, options->questions.items, options->questions.n, options->limit, err);
+        const qk_quiz_reading reading = {
+            .format = options->given[OPTION_FORMAT] ? cli_choice_name(OPTION_FORMAT, options->format) : NULL,
+            .template = options->template,
+            .category = options->category,
+            .kind = options->given[OPTION_KIND] ? (qk_quiz_kind)options->kind : QK_KIND_AS_FILE,
+            .per_category = options->limit,
+        };
+        return qk_quiz_read(quiz, options->questions.items, options->questions.n, &reading, err);
     }
+    for (const cli_option_id *o = of_files; *o != OPTION_END; o++)
+        if (options->given[*o])
+            return qk_fail(err, QK_E_ARGUMENT, "--%s: expected --questions beside it, found none", cli_option_name(*o));
     if (!options->given[OPTION_PART]) options->part = QK_SPLIT_TEST;
     return qk_quiz_world(quiz, options->world, (qk_split)options->part, (unsigned)options->categories,
                          options->given[OPTION_LIMIT] ? options->limit : USUAL_LIMIT, err);
@@ -300,7 +311,7 @@ static qk_status run_tasks(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id tasks_options[] = {
-    OPTION_QUESTIONS, OPTION_WORLD, OPTION_PART,      OPTION_CATEGORIES, OPTION_LIMIT,   OPTION_SCORE,
+    OPTION_QUESTIONS, OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY, OPTION_WORLD, OPTION_PART,      OPTION_CATEGORIES, OPTION_LIMIT,   OPTION_SCORE,
     OPTION_MAX_NEW_TOKENS, OPTION_PHASE,
     OPTION_CUT_LEFT,  OPTION_CONDITIONS, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
     OPTION_TENSORS,   OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_CALIB,
@@ -330,5 +341,7 @@ const cli_verb verb_tasks = {
                 "  qkscope tasks models/tiny --conditions baseline --categories fact,pass_key\n"
                 "  qkscope tasks models/tiny --questions facts.jsonl --questions keys.jsonl\n"
                 "  qkscope tasks models/tiny --categories pass_key,sum --score first-integer --phase prefill\n"
+                "  qkscope tasks models/tiny --questions cities.csv --limit 1000 --calib calib.jsonl\n"
+                "  qkscope tasks models/tiny --questions gsm8k.jsonl --template 'Q: {question}\\nA: The answer is'\n"
                 "  qkscope tasks models/tiny --questions questions.jsonl --limit 100 -c 256 --cut-left --json --no-run",
 };

@@ -45,6 +45,7 @@ static json_t *settings_json(const study *s)
     qk_row_text(&row, "source", quiz->source);
     qk_row_json(&row, "world", quiz->part ? json_integer((json_int_t)quiz->seed) : json_null());
     qk_row_text(&row, "part", quiz->part);
+    qk_row_text(&row, "template", quiz->template);
     qk_row_json(&row, "limit", quiz->per_category ? json_integer((json_int_t)quiz->per_category) : json_null());
     qk_row_flag(&row, "broken", s->settings->broken);
     if (s->settings->broken) put_edits(&row, s);

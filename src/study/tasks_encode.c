@@ -148,6 +148,37 @@ static qk_status encode_item(qk_asked *asked, const encoder *e, size_t index, qk
     return status ? blame(item, status, err) : QK_OK;
 }
 
+/* A special token that the template writes and the tokenizer has: text that looks like one and is one token. */
+static qk_status check_special(const encoder *e, const char *text, size_t n, qk_error *err)
+{
+    const qk_quiz_item *first = &e->quiz->items[0];
+    int32_t *tokens = NULL;
+    size_t n_tokens = 0;
+    qk_status status = qk_encode(&tokens, &n_tokens, e->tokenizer, text, n, (qk_encode_options) { .no_bos = true }, err);
+    const qk_tokenizer_info *info = qk_tokenizer_describe(e->tokenizer);
+    if (!status && info->adds_eos && n_tokens > 0 && tokens[n_tokens - 1] == info->eos) n_tokens--;
+    free(tokens);
+    if (status || n_tokens == 1) return status;
+    return qk_fail(err, QK_E_FORMAT, "%s:%zu: the template needs the special token %.*s, which the tokenizer of %s has "
+                   "not", first->path, first->line, (int)n, text, e->model->name);
+}
+
+/* <|name|>, and the few others that models end turns with. */
+static qk_status check_template(const encoder *e, qk_error *err)
+{
+    static const char *const others[] = { "<s>", "</s>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>" };
+    qk_status status = QK_OK;
+    for (const char *at = e->quiz->template; !status && at && (at = strchr(at, '<')); at++) {
+        const char *end = strstr(at, "|>");
+        size_t n = at[1] == '|' && end > at + 1 ? (size_t)(end + 2 - at) : 0;
+        if (n && strcspn(at, " \\{\n") >= n) status = check_special(e, at, n, err);
+        for (size_t i = 0; !status && i < sizeof others / sizeof *others; i++)
+            if (strncmp(at, others[i], strlen(others[i])) == 0)
+                status = check_special(e, others[i], strlen(others[i]), err);
+    }
+    return status;
+}
+
 qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_model *model, size_t context,
                           const qk_tasks_settings *settings, bool no_bos, qk_error *err)
 {
@@ -157,7 +188,8 @@ qk_status qk_tasks_encode(qk_asked **asked, const qk_quiz *quiz, const qk_named_
         return qk_fail(err, model->model->tokenizer_error.status ? model->model->tokenizer_error.status : QK_E_IO,
                        "%s: no tokenizer: %s", model->name, model->model->tokenizer_error.message);
     }
-    qk_status status = qk_new_array(&list, quiz->n, sizeof *list, "questions", err);
+    qk_status status = check_template(&e, err);
+    if (!status) status = qk_new_array(&list, quiz->n, sizeof *list, "questions", err);
     for (size_t i = 0; i < quiz->n && !status; i++) status = encode_item(&list[i], &e, i, err);
     if (status) qk_tasks_free(list, quiz->n);
     else *asked = list;

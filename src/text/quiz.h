@@ -53,6 +53,7 @@ typedef struct qk_quiz {
     size_t per_category;   /* the limit that was asked for, 0 = none */
     size_t n_repeated;     /* items whose prompt and answer another one has too */
     const char *source;    /* "files" or "world"; static */
+    const char *template;  /* that prompts were made by, as given; NULL = the form's own, or whole prompts */
     const char *part;      /* of the world: "train", "validation", "test"; static; NULL for files */
     uint64_t seed;         /* of the world */
     char sha256[65];       /* of everything in it but the ids */
@@ -65,6 +66,22 @@ typedef struct qk_quiz {
  * file and line: what documents are refused for, a missing key, an empty text, white space where prompt and answer
  * meet or behind the answer, an unknown kind, a category of two kinds, a duplicate id. */
 qk_status qk_quiz_load(qk_quiz *out, const char *const *paths, size_t n_paths, size_t per_category, qk_error *err);
+
+typedef enum qk_quiz_kind { QK_KIND_AS_FILE, QK_KIND_PARAMETRIC, QK_KIND_CONTEXTUAL } qk_quiz_kind;
+
+/* How files of questions are read; {0} is as qk_quiz_load does, but for the forms of others, which are known by their
+ * keys or columns (docs/FORMATS.md, "Questions"). */
+typedef struct qk_quiz_reading {
+    const char *format;    /* "prompt" (our own), "statements", "yes-no", "choices", "aqua", "gsm8k", "question", "imdb";
+                            * NULL = by the first row of each file */
+    const char *template;  /* what prompts are made by, with {fields} of a row; NULL = the form's */
+    const char *category;  /* of all questions; NULL = the row's, else the file's name without its ending */
+    qk_quiz_kind kind;     /* AS_FILE: the row's, else the form's */
+    size_t per_category;   /* 0 = all */
+} qk_quiz_reading;
+/* .csv: a row a record; .json: one document, a list of objects or one under "data", or lines; else JSONL. */
+qk_status qk_quiz_read(qk_quiz *out, const char *const *paths, size_t n_paths, const qk_quiz_reading *how,
+                       qk_error *err);
 /* Questions 0 to per_category - 1 of each kind k with bit 1 << k in `kinds` (0 = all) in one split of the world. */
 qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned kinds, size_t per_category,
                         qk_error *err);
