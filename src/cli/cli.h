@@ -43,6 +43,7 @@ typedef enum cli_option_id {
     OPTION_DROP_LAYERS, OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_QK_NORM, OPTION_TEMPERATURE_CONTEXT,
     OPTION_METHOD, OPTION_LENGTHS, OPTION_FIND, OPTION_FIND_LENGTHS, OPTION_DEPTHS, OPTION_TRIALS, OPTION_ROPE_SCALE,
     OPTION_TEMPERATURE_SLOPE, OPTION_SLIDING,
+    OPTION_PROBES, OPTION_PROBE_TOKENS, OPTION_PROBE_SEED, OPTION_KEY_LENGTH, OPTION_KEY_ALPHABET,
     N_OPTIONS
 } cli_option_id;
 
@@ -85,6 +86,9 @@ typedef struct cli_options {
     const char *lengths, *find_lengths, *depths;
     uint64_t trials;
     double rope_scale, temperature_slope;
+    int probes, key_alphabet;                                                   /* of probes: bit set, value */
+    const char *probe_tokens, *key_length;
+    uint64_t probe_seed;
     bool sliding;
 } cli_options;
 

@@ -3,6 +3,7 @@
 
 #include "generate/generate.h"
 #include "model/scaling.h"
+#include "text/probes.h"
 #include "text/world.h"
 #include "train/train.h"
 
@@ -94,6 +95,20 @@ static const cli_choice finds[] = {
     { "pass_key", 1 << QK_TASK_PASS_KEY }, { "pass_keys", 1 << QK_TASK_PASS_KEYS }, { "nothing", 0 }, { NULL, 0 },
 };
 
+static const cli_choice probes[] = {
+#define X(id, name, doc) { name, 1 << QK_PROBE_##id },
+    QK_PROBE_KINDS(X)
+#undef X
+    { "jin", 1 << QK_PROBE_JIN_128 | 1 << QK_PROBE_JIN_256 | 1 << QK_PROBE_JIN_1024 },
+    { "ruler", 1 << QK_PROBE_NIAH_NOISE | 1 << QK_PROBE_NIAH | 1 << QK_PROBE_NIAH_MULTIKEY |
+                   1 << QK_PROBE_NIAH_MULTIVALUE | 1 << QK_PROBE_NIAH_MULTIQUERY },
+    { "all", (1 << QK_N_PROBE_KINDS) - 1 },
+    { NULL, 0 },
+};
+static const cli_choice alphabets[] = {
+    { "digits", QK_ALPHABET_DIGITS }, { "letters", QK_ALPHABET_LETTERS }, { "mixed", QK_ALPHABET_MIXED }, { NULL, 0 },
+};
+
 static const cli_choice schedules[] = {
     { "cosine", QK_SCHEDULE_COSINE },
     { "constant", QK_SCHEDULE_CONSTANT },
@@ -158,7 +173,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SPLIT] = { "split", "STRING", 0, GROUP_DOCUMENTS, TEXT(split),
                        .doc = "a .txt holds many documents with STRING between them" },
     [OPTION_LIMIT] = { "limit", "N", 'L', GROUP_DOCUMENTS, COUNT(limit, 1, 0),
-                       .doc = "at most N documents (tasks: questions of each category; context: texts, 2)" },
+                       .doc = "at most N documents (tasks, probes: questions of each category; context: texts, 2)" },
     [OPTION_CALIB] = { "calib", "PATH", 0, GROUP_DOCUMENTS, LIST(calib),
                        .doc = "documents that the masks are found on, or the temperature is fitted on; repeatable" },
     [OPTION_FILE] = { "file", "PATH", 'f', GROUP_DOCUMENTS, TEXT(file), .doc = "read the text from a file" },
@@ -329,7 +344,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_FIND_LENGTHS] = { "find-lengths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(find_lengths),
                               .doc = "of prompts, in trained contexts (those of --lengths up to 4)" },
     [OPTION_DEPTHS] = { "depths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(depths),
-                        .doc = "where keys stand: 0 = first, 1 = last (0,0.25,0.5,0.75,1)" },
+                        .doc = "where keys stand, to the thousandth: 0 = first, 1 = last (0,0.25,0.5,0.75,1)" },
     [OPTION_TRIALS] = { "trials", "N", 0, GROUP_QUESTION, MATTERS COUNT(trials, 1, 100000),
                         .doc = "prompts a length and depth up to twice the trained context, fewer beyond (8)" },
     [OPTION_ROPE_SCALE] = { "rope-scale", "S", 0, GROUP_QUESTION, MATTERS NUMBER(rope_scale, 1, 1e6),
@@ -339,4 +354,17 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                                    .doc = "attention temperature 1 + C ln s (fitted on held-out text)" },
     [OPTION_SLIDING] = { "sliding", NULL, 0, GROUP_QUESTION, MATTERS FLAG(sliding),
                          .doc = "losses of windows that move through each whole text too" },
+    [OPTION_PROBES] = { "probes", "LIST", 0, GROUP_DOCUMENTS, MATTERS SET(probes, probes),
+                        .doc = "generated questions: passkey, passkey-secret, passkey-prose; jin (jin-128, jin-256, "
+                               "jin-1024); ruler (niah-noise, niah, niah-multikey, niah-multivalue, niah-multiquery); "
+                               "verify, rank; all" },
+    [OPTION_PROBE_TOKENS] = { "probe-tokens", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(probe_tokens),
+                              .doc = "tokens of a probe, prompt and answer together, ascending (512; tasks: at most the "
+                                     "context)" },
+    [OPTION_PROBE_SEED] = { "probe-seed", "N", 0, GROUP_QUESTION, MATTERS COUNT(probe_seed, 0, 1e18),
+                            .doc = "seed of the probes (42)" },
+    [OPTION_KEY_LENGTH] = { "key-length", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(key_length),
+                            .doc = "characters of a key, 5 to 48, ascending (5; needles: 7)" },
+    [OPTION_KEY_ALPHABET] = { "key-alphabet", "A", 0, GROUP_QUESTION, MATTERS CHOICE(key_alphabet, alphabets),
+                              .doc = "digits, letters or mixed (digits)" },
 };

@@ -36,6 +36,7 @@ static const cli_options defaults = {
     .keep = 2,
     .track_documents = 16,
     .max_new_tokens = 100,
+    .probe_seed = 42,
     .top_p = 1,
     .phase = QK_PHASE_ALL,
     .schedule = QK_SCHEDULE_COSINE,
@@ -239,8 +240,12 @@ qk_status cli_check_top_k(const cli_options *options, qk_error *err)
 static json_t *set_json(const cli_choice *choices, int set)
 {
     json_t *names = json_array();
-    for (const cli_choice *row = choices; row->name; row++)
-        if (set & row->value) json_array_append_new(names, json_string(row->name));
+    int named = 0; /* other names of the same, and of several together, stand behind */
+    for (const cli_choice *row = choices; row->name; row++) {
+        if ((set & row->value) != row->value || (named & row->value) == row->value) continue;
+        json_array_append_new(names, json_string(row->name));
+        named |= row->value;
+    }
     return names;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/probing.h"
 #include "cli/verbs.h"
 #include "study/tasks.h"
 #include "text/documents_world.h"
@@ -129,16 +130,35 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
 
 /* ---- run */
 
+/* Options of one source of questions have no meaning beside another. */
+static qk_status check_source(const cli_options *options, qk_error *err)
+{
+    static const struct { cli_option_id source; cli_option_id options[8]; } sources[] = {
+        { OPTION_QUESTIONS, { OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY } },
+        { OPTION_PROBES,
+          { OPTION_PROBE_TOKENS, OPTION_PROBE_SEED, OPTION_KEY_LENGTH, OPTION_KEY_ALPHABET, OPTION_DEPTHS } },
+        { OPTION_END, { OPTION_WORLD, OPTION_PART, OPTION_CATEGORIES } }, /* what is asked without both */
+    };
+    bool files = options->questions.n > 0, probes = options->given[OPTION_PROBES];
+    cli_option_id chosen = files ? OPTION_QUESTIONS : probes ? OPTION_PROBES : OPTION_END;
+    if (files && probes)
+        return qk_fail(err, QK_E_ARGUMENT, "--probes: expected no --questions beside it, found one");
+    for (size_t s = 0; s < sizeof sources / sizeof *sources; s++)
+        for (const cli_option_id *o = sources[s].options; *o != OPTION_END && sources[s].source != chosen; o++) {
+            if (!options->given[*o]) continue;
+            if (sources[s].source != OPTION_END)
+                return qk_fail(err, QK_E_ARGUMENT, "--%s: expected --%s beside it, found none", cli_option_name(*o),
+                               cli_option_name(sources[s].source));
+            return qk_fail(err, QK_E_ARGUMENT, "--%s: expected no --%s beside it, found one", cli_option_name(*o),
+                           cli_option_name(chosen));
+        }
+    return QK_OK;
+}
+
 /* Without files: the test part of the world. */
 static qk_status load_quiz(qk_quiz *quiz, cli_options *options, qk_error *err)
 {
-    static const cli_option_id of_files[] = { OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY, OPTION_END };
-    static const cli_option_id of_world[] = { OPTION_WORLD, OPTION_PART, OPTION_CATEGORIES, OPTION_END };
     if (options->questions.n) {
-        for (const cli_option_id *o = of_world; *o != OPTION_END; o++)
-            if (options->given[*o])
-                return qk_fail(err, QK_E_ARGUMENT, "--%s: expected no --questions beside it, found one",
-                               cli_option_name(*o));
         const qk_quiz_reading reading = {
             .format = options->given[OPTION_FORMAT] ? cli_choice_name(OPTION_FORMAT, options->format) : NULL,
             .template = options->template,
@@ -148,12 +168,17 @@ static qk_status load_quiz(qk_quiz *quiz, cli_options *options, qk_error *err)
         };
         return qk_quiz_read(quiz, options->questions.items, options->questions.n, &reading, err);
     }
-    for (const cli_option_id *o = of_files; *o != OPTION_END; o++)
-        if (options->given[*o])
-            return qk_fail(err, QK_E_ARGUMENT, "--%s: expected --questions beside it, found none", cli_option_name(*o));
     if (!options->given[OPTION_PART]) options->part = QK_SPLIT_TEST;
     return qk_quiz_world(quiz, options->world, (qk_split)options->part, (unsigned)options->categories,
                          options->given[OPTION_LIMIT] ? options->limit : USUAL_LIMIT, err);
+}
+
+static qk_status load_probes(qk_quiz *quiz, cli_command *command, const cli_models *models, qk_error *err)
+{
+    const cli_options *options = &command->options;
+    qk_compute compute = cli_compute(command, models, 0);
+    return cli_load_probes(quiz, command, models, qk_study_context(models->items, models->n, &compute),
+                           options->given[OPTION_LIMIT] ? options->limit : USUAL_LIMIT, err);
 }
 
 /* What the run folder knows its data by: the questions as if they were documents. */
@@ -286,17 +311,27 @@ static qk_status check_written(const cli_options *options, const qk_quiz *quiz, 
     return QK_OK;
 }
 
+static qk_status judge_as_asked(qk_quiz *quiz, const cli_options *options, qk_error *err)
+{
+    qk_status status = QK_OK;
+    if (options->given[OPTION_SCORE]) status = qk_quiz_score(quiz, (qk_scoring)options->score, err);
+    return status ? status : check_written(options, quiz, err);
+}
+
 static qk_status run_tasks(cli_command *command, qk_error *err)
 {
     cli_options *options = &command->options;
     qk_tasks_settings settings;
     cli_models models = { 0 };
     qk_quiz quiz = { 0 };
+    bool probes = options->given[OPTION_PROBES];
     qk_status status = settings_of(&settings, options, err);
-    if (!status) status = load_quiz(&quiz, options, err);
-    if (!status && options->given[OPTION_SCORE]) status = qk_quiz_score(&quiz, (qk_scoring)options->score, err);
-    if (!status) status = check_written(options, &quiz, err);
+    if (!status) status = check_source(options, err);
+    if (!status && !probes) status = load_quiz(&quiz, options, err);
+    if (!status && !probes) status = judge_as_asked(&quiz, options, err);
     if (!status) status = cli_load_models(&models, command, command->arguments, !options->dry_run, err);
+    if (!status && probes) status = load_probes(&quiz, command, &models, err); /* as long as models count */
+    if (!status && probes) status = judge_as_asked(&quiz, options, err);
     if (!status) status = cli_choose_layers(&settings.edits.layers, command, &models, err);
     if (!status) {
         qk_compute compute = cli_compute(command, &models, 0);
@@ -311,7 +346,8 @@ static qk_status run_tasks(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id tasks_options[] = {
-    OPTION_QUESTIONS, OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY, OPTION_WORLD, OPTION_PART,      OPTION_CATEGORIES, OPTION_LIMIT,   OPTION_SCORE,
+    OPTION_QUESTIONS, OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY, OPTION_WORLD, OPTION_PART,
+    OPTION_CATEGORIES, OPTIONS_PROBES, OPTION_PROBE_SEED, OPTION_LIMIT, OPTION_SCORE,
     OPTION_MAX_NEW_TOKENS, OPTION_PHASE,
     OPTION_CUT_LEFT,  OPTION_CONDITIONS, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
     OPTION_TENSORS,   OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_CALIB,
@@ -334,9 +370,11 @@ const cli_verb verb_tasks = {
         "what it contains. What cannot be parsed counts as wrong. Parametric questions ask what the model knows, "
         "contextual ones what their prompt says. Beside each accuracy stands what guessing would reach; conditions and "
         "models are compared on the same questions (exact McNemar test). Masks are found on --calib, else on the "
-        "world's validation part, or with --questions on built-in documents. Without --questions 200 of each category "
-        "(or --limit) about the synthetic world are asked.",
+        "world's validation part, or with --questions or --probes on built-in documents. --probes asks generated "
+        "questions that need no file: pass keys, needles, near misses. Without both, 200 of each category (or --limit) "
+        "about the synthetic world are asked.",
     .examples = "  qkscope tasks models/tiny models/tiny-drope --world 42 --part test --limit 500 -o runs/tasks\n"
+                "  qkscope tasks models/tiny --probes passkey,verify,rank --probe-tokens 128,256 --limit 50\n"
                 "  qkscope tasks models/tiny --conditions massive,random --lambda 4 --seeds 5 --layers 0-3\n"
                 "  qkscope tasks models/tiny --conditions baseline --categories fact,pass_key\n"
                 "  qkscope tasks models/tiny --questions facts.jsonl --questions keys.jsonl\n"

@@ -2,49 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/tokenizer_source.h"
 #include "cli/verbs.h"
 #include "study/common.h"
-
-/* A tokenizer, alone or out of a checkpoint that must stay open as long. */
-typedef struct source {
-    qk_ckpt *ckpt;
-    qk_tokenizer *tokenizer;
-} source;
-
-/* A tokenizer without weights: the file itself, or the one that lies in the folder. */
-static bool open_alone(source *out, const char *path)
-{
-    static const char *const names[] = { "", "tokenizer.json", "tokenizer.model" };
-    bool folder = qk_path_is_folder(path), found = false;
-    for (size_t i = folder; i < (folder ? 3 : 1) && !found; i++) {
-        char *file = folder ? qk_path_join(path, names[i]) : strdup(path);
-        found = file && qk_tokenizer_open_file(&out->tokenizer, file, 0, NULL) == QK_OK;
-        free(file);
-    }
-    return found;
-}
-
-/* llama2.c's two files have no mark that tells them apart: one that is called tokenizer is taken as such. */
-static bool called_tokenizer(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return strncmp(slash ? slash + 1 : path, "tokenizer", 9) == 0;
-}
-
-static qk_status open_source(source *out, cli_command *command, const char *path, qk_error *err)
-{
-    if (called_tokenizer(path) && qk_path_exists(path) && !qk_path_is_folder(path))
-        return qk_tokenizer_open_file(&out->tokenizer, path, 0, err);
-    qk_status status = qk_ckpt_open(&out->ckpt, path, cli_cache_folder(command), err);
-    if (status) return open_alone(out, path) ? QK_OK : status;
-    return qk_tokenizer_open(&out->tokenizer, out->ckpt, err);
-}
-
-static void close_source(source *s)
-{
-    qk_tokenizer_close(s->tokenizer);
-    qk_ckpt_close(s->ckpt);
-}
 
 /* ---- text to ids */
 
@@ -148,15 +108,15 @@ static qk_status run_tokenize(cli_command *command, qk_error *err)
     if (n_inputs != 1)
         return qk_fail(err, QK_E_ARGUMENT, "tokenize: expected one of TEXT, --file and --decode, found %d of them",
                        n_inputs);
-    source from = { 0 };
-    qk_status status = open_source(&from, command, words->items[0], err);
+    cli_tokenizer from = { 0 };
+    qk_status status = cli_open_tokenizer(&from, command, words->items[0], err);
     if (!status && options->decode)
         status = decode(command, from.tokenizer, err);
     else if (!status && options->file)
         status = encode_file(command, from.tokenizer, err);
     else if (!status)
         status = encode(command, from.tokenizer, words->items[1], strlen(words->items[1]), err);
-    close_source(&from);
+    cli_close_tokenizer(&from);
     return status;
 }
 

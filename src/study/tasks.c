@@ -46,6 +46,8 @@ static json_t *settings_json(const study *s)
     qk_row_json(&row, "world", quiz->part ? json_integer((json_int_t)quiz->seed) : json_null());
     qk_row_text(&row, "part", quiz->part);
     qk_row_text(&row, "template", quiz->template);
+    qk_row_json(&row, "probe_seed", strcmp(quiz->source, "probes") ? json_null()
+                                                                   : json_integer((json_int_t)quiz->seed));
     qk_row_json(&row, "limit", quiz->per_category ? json_integer((json_int_t)quiz->per_category) : json_null());
     qk_row_flag(&row, "broken", s->settings->broken);
     if (s->settings->broken) put_edits(&row, s);

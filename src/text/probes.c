@@ -220,17 +220,13 @@ static void ask_yes_no(draft *d, qk_rng *rng)
     add_choice(d, "no");
 }
 
-/* A full stop ends each choice: a truncated key would else be the beginning of the key, and never less likely. */
+/* Bit 0 of a choice: swapped, bit 1: changed; the right one is neither, wherever it stands. */
 static void ask_which(draft *d, qk_rng *rng)
 {
-    qk_key misses[QK_N_MISSES];
-    size_t right = qk_rng_below(rng, QK_N_MISSES + 1);
-    for (int i = 0; i < QK_N_MISSES; i++)
-        qk_key_miss(&misses[i], &d->keys[0], (qk_near_miss)i, d->settings->alphabet, rng);
-    for (size_t i = 0, miss = 0; i <= QK_N_MISSES; i++) {
-        d->slots['k'] = i == right ? d->keys[0].text : misses[miss++].text;
-        add_choice(d, expand(d, "%k."));
-    }
+    qk_key kin[QK_PROBE_CHOICES];
+    size_t right = qk_rng_below(rng, QK_PROBE_CHOICES);
+    qk_key_kin(kin, &d->keys[0], d->settings->alphabet, rng);
+    for (size_t i = 0; i < QK_PROBE_CHOICES; i++) add_choice(d, copy(d, kin[i ^ right].text));
     d->sample.answer = d->sample.choices[right];
 }
 

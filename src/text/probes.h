@@ -21,7 +21,7 @@
     X(NIAH_MULTIVALUE, "niah-multivalue", "four needles of one name, all asked for")                                   \
     X(NIAH_MULTIQUERY, "niah-multiquery", "four needles, all asked for")                                               \
     X(VERIFY, "verify", "is the pass key this one: the key or a near miss, yes or no")                                 \
-    X(RANK, "rank", "the key among three near misses")
+    X(RANK, "rank", "the key among three near misses of its length")
 
 typedef enum qk_probe_kind {
 #define X(id, name, doc) QK_PROBE_##id,

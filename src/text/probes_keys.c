@@ -36,16 +36,21 @@ void qk_key_draw(qk_key *out, size_t length, qk_alphabet alphabet, qk_rng *rng)
     } while (uneven_places(places, out->text) == 0);
 }
 
-static void change(char *text, qk_alphabet alphabet, qk_rng *rng)
+static void change(char *text, size_t place, qk_alphabet alphabet, qk_rng *rng)
 {
-    size_t place = qk_rng_below(rng, strlen(text));
     char old = text[place];
     do text[place] = draw(alphabet, place == 0, rng); while (text[place] == old);
 }
 
-static void swap(char *text, qk_rng *rng)
+/* A place whose character differs from the one behind it. */
+static size_t uneven_place(const char *text, qk_rng *rng)
 {
-    size_t places[QK_KEY_LONGEST], n = uneven_places(places, text), place = places[qk_rng_below(rng, n)];
+    size_t places[QK_KEY_LONGEST], n = uneven_places(places, text);
+    return places[qk_rng_below(rng, n)];
+}
+
+static void swap(char *text, size_t place)
+{
     char kept = text[place];
     text[place] = text[place + 1];
     text[place + 1] = kept;
@@ -53,8 +58,20 @@ static void swap(char *text, qk_rng *rng)
 
 void qk_key_miss(qk_key *out, const qk_key *key, qk_near_miss miss, qk_alphabet alphabet, qk_rng *rng)
 {
+    size_t length = strlen(key->text);
     *out = *key;
-    if (miss == QK_MISS_CHANGED) change(out->text, alphabet, rng);
-    if (miss == QK_MISS_SWAPPED) swap(out->text, rng);
-    if (miss == QK_MISS_TRUNCATED) out->text[strlen(out->text) - 1] = '\0';
+    if (miss == QK_MISS_CHANGED) change(out->text, qk_rng_below(rng, length), alphabet, rng);
+    if (miss == QK_MISS_SWAPPED) swap(out->text, uneven_place(key->text, rng));
+    if (miss == QK_MISS_TRUNCATED) out->text[length - 1] = '\0';
+}
+
+void qk_key_kin(qk_key out[QK_PROBE_CHOICES], const qk_key *key, qk_alphabet alphabet, qk_rng *rng)
+{
+    size_t length = strlen(key->text), swapped = uneven_place(key->text, rng), changed;
+    do changed = qk_rng_below(rng, length); while (changed == swapped || changed == swapped + 1);
+    out[0] = out[1] = out[2] = *key;
+    swap(out[1].text, swapped);
+    change(out[2].text, changed, alphabet, rng);
+    out[3] = out[2];
+    swap(out[3].text, swapped);
 }

@@ -47,6 +47,9 @@ typedef enum qk_near_miss {
 /* Of `length` characters, not beginning with 0; somewhere behind the first two neighbours differ. */
 void qk_key_draw(qk_key *out, size_t length, qk_alphabet alphabet, qk_rng *rng);
 void qk_key_miss(qk_key *out, const qk_key *key, qk_near_miss miss, qk_alphabet alphabet, qk_rng *rng);
+/* The key; two neighbours of it swapped; another character changed; both.  Each of the four is to the others what the
+ * key is: nothing but the text that holds the key tells which one it is, and all have one length. */
+void qk_key_kin(qk_key out[QK_PROBE_CHOICES], const qk_key *key, qk_alphabet alphabet, qk_rng *rng);
 
 /* ---- probes_fit.c */
 

@@ -52,10 +52,10 @@ typedef struct qk_quiz {
     size_t n_categories;
     size_t per_category;   /* the limit that was asked for, 0 = none */
     size_t n_repeated;     /* items whose prompt and answer another one has too */
-    const char *source;    /* "files" or "world"; static */
+    const char *source;    /* "files", "world" or "probes"; static */
     const char *template;  /* that prompts were made by, as given; NULL = the form's own, or whole prompts */
     const char *part;      /* of the world: "train", "validation", "test"; static; NULL for files */
-    uint64_t seed;         /* of the world */
+    uint64_t seed;         /* of the world, of the probes */
     char sha256[65];       /* of everything in it but the ids */
     qk_arena arena;
 } qk_quiz; /* {0} is an empty one */
