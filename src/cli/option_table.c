@@ -1,9 +1,9 @@
 /* option_table.c - the table of options.  An option means the same in every verb; each verb lists which it takes. */
 #include "cli/option_table.h"
 
+#include "cli/probing.h"
 #include "generate/generate.h"
 #include "model/scaling.h"
-#include "text/probes.h"
 #include "text/world.h"
 #include "train/train.h"
 
@@ -102,7 +102,7 @@ static const cli_choice probes[] = {
     { "jin", 1 << QK_PROBE_JIN_128 | 1 << QK_PROBE_JIN_256 | 1 << QK_PROBE_JIN_1024 },
     { "ruler", 1 << QK_PROBE_NIAH_NOISE | 1 << QK_PROBE_NIAH | 1 << QK_PROBE_NIAH_MULTIKEY |
                    1 << QK_PROBE_NIAH_MULTIVALUE | 1 << QK_PROBE_NIAH_MULTIQUERY },
-    { "all", (1 << QK_N_PROBE_KINDS) - 1 },
+    { "all", CLI_ALL_PROBES },
     { NULL, 0 },
 };
 static const cli_choice alphabets[] = {
@@ -357,7 +357,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_PROBES] = { "probes", "LIST", 0, GROUP_DOCUMENTS, MATTERS SET(probes, probes),
                         .doc = "generated questions: passkey, passkey-secret, passkey-prose; jin (jin-128, jin-256, "
                                "jin-1024); ruler (niah-noise, niah, niah-multikey, niah-multivalue, niah-multiquery); "
-                               "verify, rank; all" },
+                               "verify, rank; all, which is all but jin" },
     [OPTION_PROBE_TOKENS] = { "probe-tokens", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(probe_tokens),
                               .doc = "tokens of a probe, prompt and answer together, ascending (512; tasks: at most the "
                                      "context)" },

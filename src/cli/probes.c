@@ -46,7 +46,7 @@ static qk_status run_probes(cli_command *command, qk_error *err)
     cli_token_count count;
     qk_status status = cli_probes_settings(&settings, command, err);
     if (status) return status;
-    if (!options->given[OPTION_PROBES]) settings.kinds = (1u << QK_N_PROBE_KINDS) - 1;
+    if (!options->given[OPTION_PROBES]) settings.kinds = CLI_ALL_PROBES;
     settings.seed = options->probe_seed;
     settings.per_category = options->given[OPTION_LIMIT] ? options->limit : USUAL_LIMIT;
     if (path) status = cli_open_tokenizer(&source, command, path, err);
@@ -73,7 +73,7 @@ const cli_verb verb_probes = {
     .details =
         "Pass keys, needles in a haystack, and exact keys against near misses, hidden in text about nothing. "
         "--probe-seed chooses keys and text, the same on every machine. Lengths are counted by the tokenizer of MODEL "
-        "(or a lone tokenizer file); without one they count words. Without --probes all kinds are written, without "
+        "(or a lone tokenizer file); without one they count words. Without --probes all kinds but Jin's are written, without "
         "--limit 200 of each category.",
     .examples = "  qkscope probes models/world-rope --probes passkey --probe-tokens 128,256 --limit 3\n"
                 "  qkscope probes org/name --probes jin > jin.jsonl\n"

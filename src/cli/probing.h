@@ -5,6 +5,9 @@
 #include "cli/cli.h"
 #include "text/probes.h"
 
+/* Every kind but those whose length is fixed. */
+#define CLI_ALL_PROBES                                                                                                 \
+    (((1 << QK_N_PROBE_KINDS) - 1) & ~(1 << QK_PROBE_JIN_128 | 1 << QK_PROBE_JIN_256 | 1 << QK_PROBE_JIN_1024))
 /* Options that choose them, seed and limit apart. */
 #define OPTIONS_PROBES OPTION_PROBES, OPTION_PROBE_TOKENS, OPTION_KEY_LENGTH, OPTION_KEY_ALPHABET, OPTION_DEPTHS
 

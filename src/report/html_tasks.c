@@ -72,6 +72,10 @@ static void put_question(FILE *stream, const qk_results *results)
     if (qk_field_is(s, "source", "world"))
         qk_html(stream, " about the synthetic world (seed %g, %s part)", qk_field_number(s, "world"),
                 qk_field_text(s, "part"));
+    if (qk_field_is(s, "source", "probes"))
+        qk_html(stream, ", generated with seed %g: keys hidden in text about nothing. The name of a category says what "
+                "is asked, how many tokens prompt and answer may have, and how many characters a key has",
+                qk_field_number(s, "probe_seed"));
     fputs(". ", stream);
     put_scoring(stream, results);
     fputs("</p>\n", stream);

@@ -279,9 +279,10 @@ static qk_status draw_sample(draft *d, qk_error *err)
     frame.answer = d->sample.answer;
     status = longest_answer(&frame.spare, d, frame.tail, err);
     if (!status) status = qk_fit(d->fitter, &d->sample.tokens, &frame, d->wanted, stream_of(d, OF_FILLER), err);
-    if (status) return qk_prefix(err, status, "probe %s, key of %zu characters", r->name, d->sample.key_length);
+    if (status) return qk_prefix(err, status, "probe %s with a key of %zu characters", r->name, d->sample.key_length);
     d->sample.prompt = d->fitter->prompt.data;
-    if (r->begin) d->sample.depth = 0;
+    if (r->begin) d->sample.depth = d->needles[0].depth;
+    snprintf(d->sample.id, sizeof d->sample.id, "%s-d%u-%zu", d->sample.category, d->sample.depth, d->sample.index);
     return QK_OK;
 }
 
@@ -303,7 +304,6 @@ static qk_status each_of_category(const category *c, const qk_probes_settings *s
         sample->index = i;
         snprintf(sample->category, sizeof sample->category, "%s-%zu-%zu", r->base ? r->base : r->name, c->tokens,
                  c->key_length);
-        snprintf(sample->id, sizeof sample->id, "%s-%zu", sample->category, i);
         status = draw_sample(&d, err);
         if (!status) status = visit(user, sample, err);
         qk_arena_free(&d.arena);

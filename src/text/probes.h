@@ -63,7 +63,7 @@ typedef struct qk_probes_settings {
 
 /* One of them; everything borrowed, only valid during the visit. */
 typedef struct qk_probe_sample {
-    char id[96];           /* "passkey-512-5-3": category and index */
+    char id[96];           /* "passkey-512-5-d250-3": category, depth and index */
     char category[64];     /* "passkey-512-5": kind, tokens, key length */
     qk_probe_kind kind;
     const char *prompt, *answer;

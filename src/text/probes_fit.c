@@ -149,18 +149,27 @@ static size_t boundary(const qk_fitter *fitter, const size_t *weights, uint64_t 
     return at;
 }
 
+static uint64_t tokens_before(const qk_fitter *fitter, const size_t *weights, size_t behind)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < behind; i++) n += weights[fitter->order[i]];
+    return n;
+}
+
 static qk_status place(qk_fitter *fitter, const qk_frame *frame, qk_error *err)
 {
     const size_t *weights = fitter->weights[frame->wording->filler];
     uint64_t total = 0;
     size_t n_head = 0;
     qk_status status = frame->begin ? count(&n_head, fitter, frame->head, strlen(frame->head), err) : QK_OK;
-    for (size_t i = 0; i < fitter->n; i++) total += weights[fitter->order[i]];
+    total = tokens_before(fitter, weights, fitter->n);
     for (size_t k = 0; k < frame->n_needles && !status; k++) {
+        qk_needle *needle = &frame->needles[k];
         uint64_t aim = frame->begin > n_head ? frame->begin - n_head : 0;
-        frame->needles[k].behind = frame->begin
-                                       ? boundary(fitter, weights, aim, 1)
-                                       : boundary(fitter, weights, frame->needles[k].depth * total, QK_DEPTH_END);
+        if (frame->begin) needle->behind = boundary(fitter, weights, aim, 1);
+        else needle->behind = boundary(fitter, weights, needle->depth * total, QK_DEPTH_END);
+        if (frame->begin && total)
+            needle->depth = (unsigned)(tokens_before(fitter, weights, needle->behind) * QK_DEPTH_END / total);
     }
     return status;
 }
@@ -252,7 +261,8 @@ qk_status qk_fit(qk_fitter *fitter, size_t *n, const qk_frame *frame, size_t tok
         if (is_full(fitter, frame, built, tokens)) break;
         room += (int64_t)tokens - (int64_t)built;
     }
-    if (best == 0) return qk_fail(err, QK_E_ARGUMENT, "expected at least %zu tokens, found %zu", *n, tokens);
+    if (best == 0) return qk_fail(err, QK_E_ARGUMENT, "expected at least %zu tokens for words, keys and answer, found "
+                                    "%zu", *n, tokens);
     *n = best;
     return built == best ? QK_OK : build(n, fitter, frame, best_room, rng, err);
 }

@@ -56,7 +56,7 @@ void qk_key_kin(qk_key out[QK_PROBE_CHOICES], const qk_key *key, qk_alphabet alp
 /* A statement on its way into the filler. */
 typedef struct qk_needle {
     const char *text;
-    unsigned depth; /* thousandths of the filler's tokens that stand before it */
+    unsigned depth; /* thousandths of the filler's tokens that stand before it; set where it begins at a token */
     size_t behind;  /* so many sentences stand before it: the boundary nearest to that */
 } qk_needle;
 
