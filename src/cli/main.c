@@ -25,7 +25,8 @@ static const cli_verb verb_help = {
 /* In the order a newcomer would use them. */
 static const cli_verb *const verbs[] = {
     &verb_info,    &verb_hooks,   &verb_tokenize, &verb_ppl,    &verb_capture, &verb_verify,
-    &verb_massive, &verb_disrupt, &verb_tasks,    &verb_context, &verb_generate, &verb_report, &verb_world, &verb_probes,
+    &verb_massive, &verb_disrupt, &verb_tasks,    &verb_context, &verb_generate, &verb_report, &verb_world,
+    &verb_probes,
     &verb_train,   &verb_recalibrate, &verb_help, NULL,
 };
 

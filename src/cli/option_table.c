@@ -359,8 +359,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                                "jin-1024); ruler (niah-noise, niah, niah-multikey, niah-multivalue, niah-multiquery); "
                                "verify, rank; all, which is all but jin" },
     [OPTION_PROBE_TOKENS] = { "probe-tokens", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(probe_tokens),
-                              .doc = "tokens of a probe, prompt and answer together, ascending (512; tasks: at most the "
-                                     "context)" },
+                              .doc = "tokens of a probe, prompt and answer together, ascending (512; tasks: at most "
+                                     "the context)" },
     [OPTION_PROBE_SEED] = { "probe-seed", "N", 0, GROUP_QUESTION, MATTERS COUNT(probe_seed, 0, 1e18),
                             .doc = "seed of the probes (42)" },
     [OPTION_KEY_LENGTH] = { "key-length", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(key_length),

@@ -73,8 +73,8 @@ const cli_verb verb_probes = {
     .details =
         "Pass keys, needles in a haystack, and exact keys against near misses, hidden in text about nothing. "
         "--probe-seed chooses keys and text, the same on every machine. Lengths are counted by the tokenizer of MODEL "
-        "(or a lone tokenizer file); without one they count words. Without --probes all kinds but Jin's are written, without "
-        "--limit 200 of each category.",
+        "(or a lone tokenizer file); without one they count words. Without --probes all kinds but Jin's are written, "
+        "without --limit 200 of each category.",
     .examples = "  qkscope probes models/world-rope --probes passkey --probe-tokens 128,256 --limit 3\n"
                 "  qkscope probes org/name --probes jin > jin.jsonl\n"
                 "  qkscope probes models/tiny --probes ruler --probe-tokens 4096 --depths 0,0.5,1 > needles.jsonl\n"

@@ -339,7 +339,8 @@ static qk_status add_to_set(void *user, const qk_probe_sample *sample, qk_error 
                               .category = sample->category, .contextual = true, .scoring = sample->scoring,
                               .retrieval = sample->retrieval, .expected = sample->expected,
                               .n_expected = sample->n_expected, .max_new = sample->max_new,
-                              .goes_on = sample->max_new > 0, .chance = sample->chance, .choices = sample->choices, .n_choices = sample->n_choices,
+                              .goes_on = sample->max_new > 0, .chance = sample->chance,
+                              .choices = sample->choices, .n_choices = sample->n_choices,
                               .place = { "probes", sample->index + 1 } };
     return qk_quiz_set_add(user, &source, err);
 }

@@ -82,8 +82,8 @@ typedef struct qk_fitter {
 
 /* Tokens of a text, or with an answer behind it (NULL: none). */
 qk_status qk_count_tokens(size_t *n, qk_fitter *fitter, const char *text, const char *answer, qk_error *err);
-/* The frame with as much filler as `tokens` allow; *n is what it has with answer and spare tokens; QK_E_ARGUMENT where even the
- * frame has more: *n then says how many.  Sets needles[].behind. */
+/* The frame with as much filler as `tokens` allow; *n is what it has with answer and spare tokens.  QK_E_ARGUMENT where
+ * even the frame has more: *n then says how many.  Sets needles[].behind. */
 qk_status qk_fit(qk_fitter *fitter, size_t *n, const qk_frame *frame, size_t tokens, qk_rng rng, qk_error *err);
 void qk_fitter_free(qk_fitter *fitter);
 

@@ -181,8 +181,8 @@ const size_t qk_n_probe_nouns = sizeof nouns / sizeof *nouns;
                "quiz you about the important information there."
 #define NIAH_MANY_HEAD "Some special magic %n are hidden within the following text. Make sure to memorize it. I will " \
                        "quiz you about the %n afterwards."
-#define NIAH_MANY_TAIL "What are all the special magic %n for %q mentioned in the provided text? The special magic %n " \
-                       "for %q mentioned in the provided text are"
+#define NIAH_MANY_TAIL "What are all the special magic %n for %q mentioned in the provided text? The special magic " \
+                       "%n for %q mentioned in the provided text are"
 #define NIAH_ONE_HEAD "A special magic %N is hidden within the following text. Make sure to memorize it. I will quiz " \
                       "you about the %N afterwards."
 #define NIAH_ONE_TAIL "What is the special magic %N for %q mentioned in the provided text? The special magic %N for " \
