@@ -119,6 +119,26 @@ static void slowing(double *gamma, double *attention, int head_dim, int context,
     for (int m = 0; m < head_dim / 2; m++) gamma[m] = (double)after[m] / (double)before[m];
 }
 
+/* truncate: false; theta 1e4: the ramp begins and ends between pairs. */
+static void yarn_without_rounding(void)
+{
+    static const struct { int head_dim, context; double low, high; } ramp[] = { { 64, 2048, 8.06400, 20.10520 },
+                                                                                { 128, 4096, 20.94448, 45.02688 } };
+    for (size_t i = 0; i < 2; i++) {
+        float after[64];
+        double attention;
+        int d = ramp[i].head_dim;
+        qk_config config = { .head_dim = d, .n_context = ramp[i].context, .rope_kind = QK_ROPE_YARN, .rope_theta = 1e4,
+                             .rope_factor = 4, .rope_original_context = ramp[i].context, .rope_beta_fast = 32,
+                             .rope_beta_slow = 1, .rope_attention_factor = 1, .rope_yarn_truncate = false };
+        qk_rope_frequencies(after, &attention, &config, 1);
+        for (int m = 0; m < d / 2; m++) {
+            double kept = fmin(fmax(1 - (m - ramp[i].low) / (ramp[i].high - ramp[i].low), 0), 1);
+            assert_near((double)after[m] * pow(1e4, 2.0 * m / d), 0.25 + 0.75 * kept, 2e-5);
+        }
+    }
+}
+
 static void numbers_are_those_of_the_papers(void **state)
 {
     (void)state;
@@ -140,6 +160,7 @@ static void numbers_are_those_of_the_papers(void **state)
             assert_near(gamma[m], 0.25 + 0.75 * kept, 1e-6);
         }
     }
+    yarn_without_rounding();
     static const double mscale[] = { 1.06931, 1.13863, 1.20794 };
     for (int i = 0; i < 3; i++) {
         slowing(gamma, &attention, 64, 2048, QK_METHOD_YARN, 2 << i);
