@@ -189,6 +189,76 @@ static void keys_are_scored_as_by_hand(void **state)
     qk_model_close(model.model);
 }
 
+/* The loss of a key with dims zeroed: the journal against a pass by hand with the edits of the same masks. */
+static void broken_keys_are_scored_as_by_hand(void **state)
+{
+    (void)state;
+    qk_named_model model = open_demo();
+    qk_documents masks = open_texts();
+    char folder[] = "/tmp/qk-context-XXXXXX", command[64];
+    qk_context_settings s = usual;
+    s.methods = 1 << QK_METHOD_NONE;
+    s.n_lengths = 0;
+    s.n_task_lengths = s.n_depths = s.trials = 1;
+    s.task_lengths[0] = 3;
+    s.depths[0] = 0.5;
+    s.tasks = 1 << QK_TASK_PASS_KEY;
+    s.masks_from = &masks;
+    s.edits = (qk_disrupt_settings){ .criterion = QK_CRITERION_TOP_K, .top_k = 1, .n_controls = 2, .seed = 7,
+                                     .both_ops = true, .tensor = { true, true } };
+    assert_non_null(mkdtemp(folder));
+    json_t *key = json_pack("{s:s}", "study", "context");
+    qk_run *run;
+    assert_ok(qk_run_open(&run, folder, key, false, err));
+    json_t *results = study(&model, &s, run, false);
+    assert_int_equal(json_array_size(json_object_get(results, "broken")), 3); /* massive, mean, random */
+    assert_int_equal(json_array_size(json_object_get(results, "broken_tests")), 4);
+
+    qk_disrupt_plan plan = { 0 };
+    const qk_compute compute = { .n_threads = 1 };
+    assert_ok(qk_study_tokenize(&masks, &model, TRAINED, false, err));
+    assert_ok(qk_disrupt_plan_model(&plan, &model, &masks, &s.edits, 0, &compute, err));
+    assert_int_equal(plan.n_arms, 5);
+    size_t n = 0, from = 1, length = 3 * TRAINED;
+    int32_t *tokens = fit_by_hand(&n, &from, &model, length, (uint64_t)length << 24);
+    double before = 0;
+    for (size_t a = 0; a < plan.n_arms; a++) {
+        char unit[96];
+        const qk_sequence sequence = { tokens, n, from };
+        const qk_condition condition = { plan.arms[a].name, plan.arms[a].edits, plan.arms[a].n_edits };
+        qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .conditions = &condition, .n_conditions = 1,
+                              .score = true };
+        qk_pass_result *result;
+        assert_ok(qk_pass_run(&result, model.model, &spec, err));
+        snprintf(unit, sizeof unit, "pass_key none*1 %zu%s%s", length, a ? " " : "", a ? plan.arms[a].name : "");
+        json_t *payload = qk_run_get(run, 0, unit, 0);
+        if (!payload) fail_msg("no unit \"%s\"", unit);
+        double nll = json_number_value(json_array_get(json_array_get(payload, 0), 1));
+        assert_near(nll, result->scores[0].nll, 1e-4);
+        assert_true(fabs(nll - before) > 1e-6); /* each condition is another one */
+        before = nll;
+        json_decref(payload);
+        qk_pass_result_free(result);
+    }
+    qk_run_close(run);
+    qk_arena_free(&plan.arena);
+    json_decref(results);
+    json_decref(key);
+    free(tokens);
+
+    s.edits.criterion = QK_CRITERION_LAYER_MEAN; /* nothing is massive: said, and asked as it is */
+    s.edits.lambda = 1000;
+    results = study(&model, &s, NULL, false);
+    assert_int_equal(json_array_size(json_object_get(results, "broken")), 0);
+    assert_int_equal(json_array_size(json_object_get(results, "retrieval")), 1);
+    assert_non_null(strstr(json_string_value(json_array_get(json_object_get(results, "warnings"), 0)), "was not broken"));
+    json_decref(results);
+    qk_documents_free(&masks);
+    qk_model_close(model.model);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- losses */
 
 static void losses_are_those_of_the_windows(void **state)
@@ -435,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_stand_at_their_depth),
         cmocka_unit_test(keys_are_scored_as_by_hand),
+        cmocka_unit_test(broken_keys_are_scored_as_by_hand),
         cmocka_unit_test(losses_are_those_of_the_windows),
         cmocka_unit_test(crop_sees_windows_of_the_trained_context),
         cmocka_unit_test(a_stopped_study_ends_in_the_same_bytes),

@@ -4,11 +4,21 @@
 
 #include <math.h>
 
+/* With the rows of broken pass keys, or as a run without --conditions. */
+static json_t *load_context(bool broken)
+{
+    json_t *results = load_fixture("context", "results.json");
+    if (!broken) json_array_clear(json_object_get(results, "broken"));
+    if (!broken) json_array_clear(json_object_get(results, "broken_tests"));
+    return results;
+}
+
 static void maps_and_tables_are_whole(void **state)
 {
     (void)state;
     enum { ARMS = 7, LENGTHS = 3, DEPTHS = 3 };
-    save_fixture("context", "context");
+    json_t *results = load_context(true);
+    save_run("context", "context", results);
     assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
     assert_int_equal(check_svgs("context"), 4);
     expect_marks("context", "context-map-pass-key", " trained contexts, depth ", ARMS * LENGTHS * DEPTHS);
@@ -20,13 +30,24 @@ static void maps_and_tables_are_whole(void **state)
     assert_int_equal(check_csv(in_scratch("context", "context-keys.csv")), 1 + ARMS * LENGTHS);
     assert_int_equal(check_csv(in_scratch("context", "context-cells.csv")), 1 + ARMS * LENGTHS * DEPTHS);
     assert_int_equal(check_csv(in_scratch("context", "context-loss.csv")), 1 + ARMS * LENGTHS);
+    assert_int_equal(check_csv(in_scratch("context", "context-broken.csv")), 1 + ARMS * LENGTHS * 2);
+    /* massive and random against the whole, and against each other; up to the trained context once a model */
+    assert_int_equal(check_csv(in_scratch("context", "context-broken-tests.csv")), 1 + 3 * (2 + 2 * ARMS));
     assert_int_equal(check_csv(in_scratch("context", "yarn-ppl.csv")), 1 + ARMS);
     char *cells = read_text(in_scratch("context", "context-cells.csv"));
     assert_non_null(strstr(cells, "stretch,length,depth,n,right,accuracy,ci95_low,ci95_high,nll\n"));
     free(cells);
     char *page = read_text(in_scratch("context", "report.html"));
-    assert_null(strstr(page, "id=\"answer\"")); /* one study alone does not answer */
+    assert_int_equal(count(page, "<section id=\"answer\">"), 1);
     free(page);
+    json_decref(results);
+    results = load_context(false);
+    save_run("context", "context", results);
+    assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
+    page = read_text(in_scratch("context", "report.html"));
+    assert_null(strstr(page, "id=\"answer\"")); /* without broken keys or tasks beside it there is nothing to answer */
+    free(page);
+    json_decref(results);
 }
 
 /* ---- does it find by massive values, and at four times its context? */
@@ -84,22 +105,22 @@ static void yes_needs_both_tests(void **state)
         { -0.4, -3, -0.1, -0.5, "<b>It is not shown that it is they</b>" },
         { -0.4, -3, 0.1, -3, "<b>It is not shown that it is they</b>" },
         { -0.1, -0.5, -0.4, -3, "<b>It is not shown</b> that they are needed" },
-        { 0.4, -3, 0.4, -3, "<b>No</b>: with them zeroed it answers more" },
+        { 0.4, -3, 0.4, -3, "<b>No</b>: with them zeroed it finds more" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *tasks = broken(cases[i].change, cases[i].p, cases[i].more, cases[i].p_more);
-        expect(answer_of(tasks, load_fixture("context", "results.json")), cases[i].says, 1);
+        expect(answer_of(tasks, load_context(false)), cases[i].says, 1);
     }
     /* without a control */
     json_t *tasks = broken(-0.4, -3, -0.4, -3);
     json_array_remove(json_object_get(tasks, "tests"), 5);
-    expect(answer_of(tasks, load_fixture("context", "results.json")), "<b>It needs them</b>, but whether more than", 1);
+    expect(answer_of(tasks, load_context(false)), "<b>It needs them</b>, but whether more than", 1);
 }
 
 static void what_was_not_asked_is_not_answered(void **state)
 {
     (void)state;
-    json_t *context = load_fixture("context", "results.json");
+    json_t *context = load_context(false);
     /* the second model finds no more than a constant answer would: the fixture has 29 % with level 25 % of 24 */
     expect(answer_of(load_fixture("tasks", "results.json"), context), "<b>Not to be asked</b>", 1);
 
@@ -107,10 +128,10 @@ static void what_was_not_asked_is_not_answered(void **state)
     for (size_t i = json_array_size(rows); i-- > 0;)
         if (strcmp(json_string_value(json_object_get(json_array_get(rows, i), "condition")), "baseline") != 0)
             json_array_remove(rows, i);
-    expect(answer_of(tasks, load_fixture("context", "results.json")), "<b>It was not broken</b>", 2);
+    expect(answer_of(tasks, load_context(false)), "<b>It was not broken</b>", 2);
 
     tasks = load_fixture("tasks", "results.json");
-    context = load_fixture("context", "results.json");
+    context = load_context(false);
     char *section = answer_of(json_incref(tasks), json_incref(context));
     free(section);
     change_at(context, "models.0.sha256", json_string("other weights"));
@@ -134,7 +155,7 @@ static void what_was_not_asked_is_not_answered(void **state)
 static void keys_are_counted_at_four_times(void **state)
 {
     (void)state;
-    json_t *context = load_fixture("context", "results.json"), *rows = json_object_get(context, "retrieval"), *row;
+    json_t *context = load_context(false), *rows = json_object_get(context, "retrieval"), *row;
     size_t i;
     json_array_foreach(rows, i, row)
     {
@@ -164,6 +185,53 @@ static void keys_are_counted_at_four_times(void **state)
     expect(section, "<b>there is nothing that could be kept</b>", 1);        /* the second finds none at home */
 }
 
+static json_t *find(json_t *results, const char *array, int arm, double stretch, const char *condition,
+                    const char *against)
+{
+    json_t *rows = json_object_get(results, array), *row;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        if (json_integer_value(json_object_get(row, "arm")) == arm &&
+            json_number_value(json_object_get(row, "stretch")) == stretch &&
+            strcmp(json_string_value(json_object_get(row, "condition")), condition) == 0 &&
+            (!against || strcmp(json_string_value(json_object_get(row, "against")), against) == 0))
+            return row;
+    }
+    fail_msg("%s: no row", array);
+    return NULL;
+}
+
+/* Keys that the second arm beyond crop, yarn, finds at four times: by massive values? */
+static void broken_keys_are_judged_where_there_are_some(void **state)
+{
+    (void)state;
+    enum { YARN = 2 };
+    static const char *const others[] = { "baseline", "random" };
+    for (int told = 0; told < 3; told++) { /* not told, only against the baseline, against both */
+        json_t *context = load_context(true);
+        for (int i = 0; i < 2; i++) {
+            json_t *test = find(context, "broken_tests", YARN, 4, "massive", others[i]);
+            json_object_set_new(test, "estimate", json_real(-0.66));
+            json_object_set_new(test, "log10_p_holm", json_real(told > i ? -4 : -0.5));
+            json_object_set_new(test, "refused", json_null());
+        }
+        char *section = answer_of(load_fixture("tasks", "results.json"), context);
+        char *yarn = strdup(strstr(section, "<b>yarn</b>")), *end = strstr(yarn, "</li>");
+        assert_non_null(end);
+        *end = '\0';
+        assert_int_equal(count(yarn, "By massive values?"), 1);
+        assert_int_equal(count(yarn, told == 0   ? "<b>It is not shown</b> that they are needed"
+                                     : told == 1 ? "<b>It is not shown that it is they</b>"
+                                                 : "<b>Yes</b>"),
+                         1);
+        assert_int_equal(count(yarn, "massive zeroed 0\u00a0% ["), 1);
+        assert_null(strstr(strstr(section, "<h3>world-drope</h3>"), "By massive values?")); /* it finds none */
+        free(yarn);
+        free(section);
+    }
+}
+
 int main(void)
 {
     if (!make_scratch()) return 1;
@@ -172,6 +240,7 @@ int main(void)
         cmocka_unit_test(yes_needs_both_tests),
         cmocka_unit_test(what_was_not_asked_is_not_answered),
         cmocka_unit_test(keys_are_counted_at_four_times),
+        cmocka_unit_test(broken_keys_are_judged_where_there_are_some),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove_scratch();

@@ -7,7 +7,13 @@
 #include "study/context.h"
 #include "text/documents_world.h"
 
-enum { USUAL_TEXTS = 2, USUAL_TRIALS = 8, WORLD_BYTES_A_TOKEN = 8 };
+enum {
+    USUAL_TEXTS = 2,
+    USUAL_TRIALS = 8,
+    USUAL_SEEDS = 1,        /* random controls: each is a pass of its own at every length */
+    WORLD_BYTES_A_TOKEN = 8,
+    CALIBRATION_WORLD = 24, /* documents of the world's validation part that masks are found on, as in tasks */
+};
 
 /* ---- tables: a row an arm, a column a length */
 
@@ -114,6 +120,9 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
         { "loss under the sliding window, nats per token", "loss", "protocol", "sliding", "nll_per_token", 1, 4 },
         { "pass key found, %, all depths", "retrieval", "task", "pass_key", "accuracy", 100, 1 },
         { "pass keys found among several, %, all depths", "retrieval", "task", "pass_keys", "accuracy", 100, 1 },
+        { "pass key found with massive dims zeroed, %", "broken", "condition", "massive", "accuracy", 100, 1 },
+        { "pass key found with massive dims at their mean, %", "broken", "condition", "mean", "accuracy", 100, 1 },
+        { "pass key found with random dims zeroed, %", "broken", "condition", "random", "accuracy", 100, 1 },
     };
     const json_t *settings = json_object_get(results, "settings");
     qk_status status = QK_OK;
@@ -146,6 +155,34 @@ static qk_status read_list(double *out, size_t *n, size_t most, cli_command *com
         *n = i + 1;
     }
     return status;
+}
+
+/* --conditions: what it asks for beside the models as they are; false: nothing. */
+static qk_status read_conditions(bool *broken, qk_context_settings *s, cli_options *o, qk_error *err)
+{
+    static const cli_option_id of_edits[] = { OPTION_LAMBDA,  OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
+                                              OPTION_TENSORS, OPTION_LAYERS,    OPTION_CONTROL, OPTION_SEEDS };
+    int edited = CONDITION_MASSIVE | CONDITION_MEAN | CONDITION_RANDOM;
+    *broken = o->given[OPTION_CONDITIONS] && o->conditions & edited;
+    for (size_t i = 0; i < sizeof of_edits / sizeof *of_edits && !*broken; i++)
+        if (o->given[of_edits[i]])
+            return qk_fail(err, QK_E_ARGUMENT, "--%s: expected --conditions with massive, mean or random beside it",
+                           cli_option_name(of_edits[i]));
+    if (*broken && !(o->conditions & CONDITION_MASSIVE))
+        return qk_fail(err, QK_E_ARGUMENT, "--conditions: expected massive among them: the others are read beside it");
+    if (o->control == CONTROL_ROPE)
+        return qk_fail(err, QK_E_ARGUMENT, "--control: expected excluding, uniform or same-head, found rope");
+    if (!o->given[OPTION_SEEDS]) o->seeds = USUAL_SEEDS;
+    s->edits = (qk_disrupt_settings){ .lambda = o->lambda,
+                                      .criterion = (qk_criterion)o->criterion,
+                                      .post_rotation = o->site == SITE_POST,
+                                      .both_ops = (o->conditions & CONDITION_MEAN) != 0,
+                                      .control = (qk_control)o->control,
+                                      .n_controls = o->conditions & CONDITION_RANDOM ? o->seeds : 0,
+                                      .seed = o->seed,
+                                      .top_k = o->top_k };
+    for (int t = 0; t < QK_N_TENSORS; t++) s->edits.tensor[t] = o->tensors >> t & 1;
+    return *broken ? cli_check_top_k(o, err) : QK_OK;
 }
 
 static qk_status read_settings(qk_context_settings *s, cli_command *command, qk_error *err)
@@ -209,16 +246,26 @@ static qk_status load_texts(qk_documents *documents, qk_documents *held_out, cli
     return status;
 }
 
+/* Where masks are found: --calib, or beside the world its validation part, else the built-in documents. */
+static qk_status load_masks(qk_documents *out, cli_command *command, qk_error *err)
+{
+    const cli_options *o = &command->options;
+    if (!o->calib.n && !o->texts.n)
+        return qk_documents_world(out, o->world, QK_SPLIT_VALIDATION, CALIBRATION_WORLD, SIZE_MAX, err);
+    return cli_load_calibration(out, command, 0, err);
+}
+
 /* ---- run */
 
 static qk_status run_study(cli_command *command, const cli_models *models, qk_documents *documents,
                            qk_documents *held_out, const qk_context_settings *settings, const qk_compute *compute,
                            qk_error *err)
 {
-    const qk_documents *sets[] = { documents->n ? documents : NULL, held_out->n ? held_out : NULL };
+    const qk_documents *sets[] = { documents->n ? documents : NULL, held_out->n ? held_out : NULL,
+                                   settings->masks_from };
     cli_run run = { 0 };
     json_t *results = NULL;
-    qk_status status = cli_run_open(&run, command, models, sets, 2, err);
+    qk_status status = cli_run_open(&run, command, models, sets, 3, err);
     if (!status)
         status = qk_study_long_context(&results, models->items, models->n, documents, held_out, settings, compute,
                                        run.run, false, err);
@@ -231,12 +278,17 @@ static qk_status run_context(cli_command *command, qk_error *err)
 {
     cli_options *o = &command->options;
     cli_models models = { 0 };
-    qk_documents documents = { 0 }, held_out = { 0 };
+    qk_documents documents = { 0 }, held_out = { 0 }, masks_from = { 0 };
     qk_context_settings settings;
+    bool broken = false;
     json_t *plan = NULL;
     qk_status status = read_settings(&settings, command, err);
+    if (!status) status = read_conditions(&broken, &settings, o, err);
     if (!status) status = cli_load_models(&models, command, command->arguments, !o->dry_run, err);
     if (!status) status = load_texts(&documents, &held_out, command, &models, &settings, err);
+    if (!status && broken) status = cli_choose_layers(&settings.edits.layers, command, &models, err);
+    if (!status && broken) status = load_masks(&masks_from, command, err);
+    if (broken) settings.masks_from = &masks_from;
     if (!status) {
         qk_compute compute = { .max_tokens = o->given[OPTION_CONTEXT] ? o->context : 0,
                                .no_bos = o->no_bos,
@@ -255,6 +307,7 @@ static qk_status run_context(cli_command *command, qk_error *err)
     json_decref(plan);
     qk_documents_free(&documents);
     qk_documents_free(&held_out);
+    qk_documents_free(&masks_from);
     cli_models_free(&models);
     return status;
 }
@@ -269,6 +322,16 @@ static const cli_option_id context_options[] = {
     OPTION_FIND_LENGTHS,
     OPTION_DEPTHS,
     OPTION_TRIALS,
+    OPTION_CONDITIONS,
+    OPTION_LAMBDA,
+    OPTION_CRITERION,
+    OPTION_TOP_K,
+    OPTION_SITE,
+    OPTION_TENSORS,
+    OPTION_LAYERS,
+    OPTION_CONTROL,
+    OPTION_SEEDS,
+    OPTION_SEED,
     OPTION_ROPE_SCALE,
     OPTION_TEMPERATURE_CONTEXT,
     OPTION_TEMPERATURE_SLOPE,
@@ -294,11 +357,12 @@ const cli_verb verb_context = {
         "weights "
         "under every method: rotary scalings, crop (only the last trained context is read), and for models without "
         "rotation an attention temperature, fitted on held-out text as 1 + c ln s. Losses come by length and by "
-        "position, "
-        "keys by length and depth; prompts and texts are the same for every arm. Without --texts the synthetic world "
-        "is "
-        "read. Documents shorter than the longest length are put behind one another.",
+        "position, keys by length and depth; prompts and texts are the same for every arm. Without --texts the "
+        "synthetic world is read. Documents shorter than the longest length are put behind one another. --conditions "
+        "looks for the pass keys with massive query and key dims zeroed (or at their mean), and as many random ones, "
+        "too.",
     .examples = "  qkscope context models/world-rope models/world-drope -o runs/context\n"
                 "  qkscope context models/tiny --method none,linear,yarn --lengths 1,2,4 --texts books/ --sliding\n"
+                "  qkscope context models/tiny --method none,yarn --conditions massive,random --lambda 3\n"
                 "  qkscope context org/name --method none,yarn --lengths 4 --find nothing --max-mem 24G --dry-run",
 };

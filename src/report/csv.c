@@ -74,6 +74,11 @@ static const csv_table context_tables[] = {
     { "context-tests.csv", "tests", NULL,
       "model model_name arm reference task stretch length name n both only_reference only_arm neither estimate "
       "ci95:pair p log10_p log10_p_holm refused" },
+    { "context-broken.csv", "broken", NULL,
+      "model model_name arm method condition stretch length n right accuracy ci95:pair" },
+    { "context-broken-tests.csv", "broken_tests", NULL,
+      "model model_name arm method condition against stretch length name n estimate ci95:pair p log10_p log10_p_holm "
+      "refused" },
     { NULL, NULL, NULL, NULL },
 };
 static const csv_table training_tables[] = {

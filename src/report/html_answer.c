@@ -26,9 +26,16 @@ static const qk_results *find_tasks(const qk_part *parts, size_t n_parts)
     return tasks && json_is_true(json_object_get(tasks->settings, "broken")) ? tasks : NULL;
 }
 
+static const qk_results *find_context(const qk_part *parts, size_t n_parts)
+{
+    const qk_results *broken = find_study(parts, n_parts, QK_STUDY_CONTEXT, "broken");
+    return broken ? broken : find_study(parts, n_parts, QK_STUDY_CONTEXT, "retrieval");
+}
+
 bool qk_html_has_answer(const qk_part *parts, size_t n_parts)
 {
-    return find_tasks(parts, n_parts) && find_study(parts, n_parts, QK_STUDY_CONTEXT, "retrieval");
+    return find_study(parts, n_parts, QK_STUDY_CONTEXT, "broken") ||
+           (find_tasks(parts, n_parts) && find_context(parts, n_parts));
 }
 
 static const char *hash_of(const qk_results *results, size_t model)
@@ -97,16 +104,15 @@ static void put_verdict(FILE *stream, const json_t *lost, const json_t *special)
         fputs("<b>It is not shown</b> that they are needed: zeroing them cannot be told apart from leaving them",
               stream);
     else if (change > 0)
-        fputs("<b>No</b>: with them zeroed it answers more", stream);
+        fputs("<b>No</b>: with them zeroed it finds more", stream);
     else if (!special)
         fputs("<b>It needs them</b>, but whether more than other dims was not asked: there is no random control",
               stream);
     else if (is_told(special) && more < 0)
         fputs("<b>Yes</b>: zeroing them costs answers, and more than zeroing as many random dims", stream);
     else
-        fputs(
-            "<b>It is not shown that it is they</b>: zeroing them costs answers, but not more than as many random dims",
-            stream);
+        fputs("<b>It is not shown that it is they</b>: zeroing them costs answers, but not more than as many random dims",
+              stream);
     if (lost) put_p(stream, lost);
     if (lost && special && is_told(lost)) {
         fputs("; against random", stream);
@@ -189,6 +195,39 @@ static void difference(double out[3], const json_t *from, const json_t *to)
     out[2] = out[0] + hypot(in_b[1] - b, a - in_a[0]);
 }
 
+/* A row of broken[] or broken_tests[] about an arm's length. */
+static const json_t *broken_row(const qk_results *context, const char *array, const json_t *of, const char *condition,
+                                const char *against)
+{
+    const json_t *rows = qk_rows(context, array);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        if (qk_field_index(row, "arm") == qk_field_index(of, "arm") &&
+            qk_field_number(row, "stretch") == qk_field_number(of, "stretch") &&
+            qk_field_is(row, "condition", condition) && (!against || qk_field_is(row, "against", against)))
+            return row;
+    }
+    return NULL;
+}
+
+/* Are the keys of `whole` found by massive values? */
+static void put_keys_by_massive(FILE *stream, const qk_results *context, const json_t *whole)
+{
+    static const char *const conditions[] = { "massive", "mean", "random" };
+    size_t n = 0;
+    if (!broken_row(context, "broken", whole, "massive", NULL) || !(qk_field_number(whole, "right") > 0)) return;
+    fputs(" By massive values? ", stream);
+    put_verdict(stream, broken_row(context, "broken_tests", whole, "massive", "baseline"),
+                broken_row(context, "broken_tests", whole, "massive", "random"));
+    for (size_t c = 0; c < sizeof conditions / sizeof *conditions; c++) {
+        const json_t *row = broken_row(context, "broken", whole, conditions[c], NULL);
+        if (!row) continue;
+        qk_html(stream, n++ ? "; %s " : " With %s ", qk_condition_words(conditions[c]));
+        put_share(stream, row);
+    }
+    if (n) fputs(".", stream);
+}
+
 static const char *how_many(const json_t *row)
 {
     double ci[2];
@@ -197,7 +236,7 @@ static const char *how_many(const json_t *row)
     return ci[0] > 0.5 ? "most are found" : "some are found";
 }
 
-static void put_method(FILE *stream, const json_t *home, const json_t *far)
+static void put_method(FILE *stream, const qk_results *context, const json_t *home, const json_t *far)
 {
     double change[3];
     qk_html(stream, "<li><b>%s</b>: %s, %g of %g, ",
@@ -213,7 +252,9 @@ static void put_method(FILE *stream, const json_t *home, const json_t *far)
                 change[2] < 0 ? -100 * change[0] : 100 * change[0], change[2] < 0 ? -100 * change[2] : 100 * change[1],
                 change[2] < 0 ? -100 * change[1] : 100 * change[2]);
     }
-    fputs(".</li>\n", stream);
+    fputs(".", stream);
+    put_keys_by_massive(stream, context, far);
+    fputs("</li>\n", stream);
 }
 
 static void put_still(FILE *stream, const qk_results *context, size_t model)
@@ -231,49 +272,64 @@ static void put_still(FILE *stream, const qk_results *context, size_t model)
         put_share(stream, home);
         qk_html(stream, " of %g pass keys", qk_field_number(home, "n"));
         if (qk_field_number(home, "right") == 0) fputs(": <b>there is nothing that could be kept</b>", stream);
-        fputs(". ", stream);
+        fputs(".", stream);
+        put_keys_by_massive(stream, context, home);
+        fputs(" ", stream);
     }
     qk_html(stream, "At %g times:\n<ul>\n", stretch);
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         if (qk_field_is(row, "task", "pass_key") && qk_field_index(row, "model") == model &&
             qk_field_number(row, "stretch") == stretch)
-            put_method(stream, home, row);
+            put_method(stream, context, home, row);
     }
     fputs("</ul></li>\n", stream);
 }
 
 /* ---- the section */
 
+static void put_limits(FILE *stream, const qk_results *tasks, const qk_results *context)
+{
+    fputs("<p class=\"small\">", stream);
+    if (tasks)
+        fputs("The questions were put to the models as they are and with dims broken, within their context. ", stream);
+    if (json_array_size(qk_rows(context, "broken")))
+        fputs(
+            "Broken and whole were asked for the same pass keys; masks come from text within the trained context, and "
+            "the same dims are broken at every length. Zeroing takes away what is constant in a dim, too; the mean keeps it. ",
+            stream);
+    else
+        fputs("Beyond it the pass keys were asked of the models as they are: that massive values carry what is found "
+              "there, "
+              "too, these studies do not show (<code>context --conditions</code> asks). ",
+              stream);
+    fputs("Each method's interval is for itself: of many methods one looks better than it is. Differences from the "
+          "trained context compare other prompts (Newcombe's interval of two independent shares).</p>\n",
+          stream);
+}
+
 void qk_html_answer(FILE *stream, const qk_part *parts, size_t n_parts)
 {
-    const qk_results *tasks = find_tasks(parts, n_parts);
-    const qk_results *context = find_study(parts, n_parts, QK_STUDY_CONTEXT, "retrieval");
+    const qk_results *tasks = find_tasks(parts, n_parts), *context = find_context(parts, n_parts);
     fputs(
         "<section id=\"answer\">\n<h2>Does it find things by massive values, and does it still find them at four times "
-        "its context?</h2>\n<p>Put together from the studies below, each of which says more. \u201cYes\u201d stands "
-        "where a test says so at 5\u00a0% after its study's correction for many tests; brackets are 95\u00a0% "
-        "intervals.</p>\n",
+        "its context?</h2>\n<p>Put together from what is below, which says more. \u201cYes\u201d stands where tests "
+        "say "
+        "so at 5\u00a0% after their study's correction for many tests; brackets are 95\u00a0% intervals.</p>\n",
         stream);
     for (size_t m = 0; m < context->n_models; m++) {
-        size_t in_tasks = same_model(tasks, context, m);
+        size_t in_tasks = tasks ? same_model(tasks, context, m) : SIZE_MAX;
         qk_html(stream, "<h3>%s</h3>\n<ul>\n", context->models[m].name);
-        if (in_tasks == SIZE_MAX)
+        if (in_tasks != SIZE_MAX)
+            put_by_massive(stream, tasks, in_tasks);
+        else if (tasks)
             fputs(
                 "<li>Does it find by massive values what its prompt says? <b>Not asked</b>: the questions were put to "
                 "other weights.</li>\n",
                 stream);
-        else
-            put_by_massive(stream, tasks, in_tasks);
         put_still(stream, context, m);
         fputs("</ul>\n", stream);
     }
-    fputs(
-        "<p class=\"small\">The questions were put to the models as they are and with dims zeroed, within their "
-        "context; "
-        "the pass keys beyond it to the models as they are. That massive values carry what is found there, too, these "
-        "two studies do not show. Each method's interval is for itself: of many methods one looks better than it is. "
-        "Differences from the trained context compare other prompts (Newcombe's interval of two independent shares)."
-        "</p>\n</section>\n",
-        stream);
+    put_limits(stream, tasks, context);
+    fputs("</section>\n", stream);
 }

@@ -150,6 +150,40 @@ static void put_findings(FILE *stream, const qk_results *results)
 
 /* ---- tables */
 
+static void put_broken(FILE *stream, const qk_results *results)
+{
+    static const qk_html_column shares[] = {
+        { "model", "model", QK_CELL_MODEL, NULL },
+        { "method", "method", QK_CELL_TEXT, NULL },
+        { "condition", "condition", QK_CELL_TEXT, "massive and random: zeroed; mean: massive dims at their mean" },
+        { "length", "stretch", QK_CELL_NUMBER, "trained contexts" },
+        { "keys", "n", QK_CELL_NUMBER, "all depths" },
+        { "found", "right", QK_CELL_NUMBER, "random: mean over the controls" },
+        { "share", "accuracy", QK_CELL_NUMBER, NULL },
+        { "95 % interval", "ci95", QK_CELL_PAIR, "Wilson, over keys" },
+        { NULL, NULL, 0, NULL },
+    };
+    static const qk_html_column tests[] = {
+        { "model", "model", QK_CELL_MODEL, NULL },
+        { "method", "method", QK_CELL_TEXT, NULL },
+        { "length", "stretch", QK_CELL_NUMBER, "trained contexts" },
+        { "condition", "condition", QK_CELL_TEXT, NULL },
+        { "against", "against", QK_CELL_TEXT, NULL },
+        { "n", "n", QK_CELL_NUMBER, "keys" },
+        { "difference", "estimate", QK_CELL_NUMBER, "of the shares" },
+        { "95 % interval", "ci95", QK_CELL_PAIR, "Agresti and Min" },
+        { "test", "name", QK_CELL_TEXT, NULL },
+        { "p", "p", QK_CELL_TEXT, "two-sided" },
+        { "log10 p, Holm", "log10_p_holm", QK_CELL_NUMBER, "corrected for the number of tests in this table" },
+        { "not done because", "refused", QK_CELL_TEXT, NULL },
+        { NULL, NULL, 0, NULL },
+    };
+    if (json_array_size(qk_rows(results, "broken")) == 0) return;
+    qk_html_table(stream, results, "One pass key, with dims broken", qk_rows(results, "broken"), NULL, shares);
+    qk_html_table(stream, results, "Broken against whole, on the same prompts", qk_rows(results, "broken_tests"), NULL,
+                  tests);
+}
+
 static void put_tables(FILE *stream, const qk_results *results)
 {
     static const qk_html_column loss[] = {
@@ -195,6 +229,7 @@ static void put_tables(FILE *stream, const qk_results *results)
         { NULL, NULL, 0, NULL },
     };
     char caption[200] = "";
+    put_broken(stream, results);
     const json_t *test_rows = qk_rows(results, "tests");
     if (json_array_size(qk_rows(results, "loss")))
         qk_html_table(stream, results, "Loss by length", qk_rows(results, "loss"), NULL, loss);

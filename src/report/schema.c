@@ -186,6 +186,17 @@ static const qk_field context_test_fields[] = {
     { "estimate", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "p", QK_IS_TEXT_OR_NULL },
     { "refused", QK_IS_TEXT_OR_NULL }, { "log10_p_holm", QK_IS_NUMBER_OR_NULL }, END
 };
+static const qk_field broken_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "condition", QK_IS_TEXT },
+    { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "n", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL },
+    { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, END
+};
+static const qk_field broken_test_fields[] = {
+    { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "condition", QK_IS_TEXT },
+    { "against", QK_IS_TEXT }, { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "name", QK_IS_TEXT },
+    { "n", QK_IS_COUNT }, { "estimate", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL },
+    { "p", QK_IS_TEXT_OR_NULL }, { "refused", QK_IS_TEXT_OR_NULL }, { "log10_p_holm", QK_IS_NUMBER_OR_NULL }, END
+};
 
 /* ---- training, recalibration */
 
@@ -252,6 +263,8 @@ static const qk_table context_tables[] = {
     { "retrieval", retrieval_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "cells", retrieval_fields, NULL, NULL, 0 },
     { "tests", context_test_fields, NULL, NULL, QK_SEARCHED_ROWS },
+    { "broken", broken_fields, NULL, NULL, QK_SEARCHED_ROWS },
+    { "broken_tests", broken_test_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { NULL, NULL, NULL, NULL, 0 },
 };
 static const qk_table training_tables[] = {

@@ -121,6 +121,8 @@ qk_status qk_context_run(qk_context *c, const qk_context_pass *pass, qk_error *e
         spec.score = spec.keep_token_nll = spec.keep_token_top = true;
         spec.on_score = on_score;
         spec.user = &l;
+        spec.conditions = pass->condition;
+        spec.n_conditions = pass->condition != NULL;
         if (spec.progress.tick) spec.progress = (qk_progress){ tick, (void *)(uintptr_t)pass };
         status = c->plan_only ? count_work(c, pass, &spec, err) : qk_pass_run(&result, pass->view, &spec, err);
     }
@@ -221,6 +223,9 @@ static qk_status set_up(qk_context *c, qk_error *err)
     if (!status && s->n_lengths) status = add_edges(c, err);
     size_t rows = c->n_arms * QK_N_CONTEXT_TASKS * s->n_task_lengths * s->n_depths;
     if (!status) status = qk_new_array(&c->found, rows * s->trials + 1, sizeof *c->found, "answers", err);
+    c->n_broken = s->masks_from ? 1 + s->edits.both_ops + s->edits.n_controls : 0;
+    rows = c->n_broken * c->n_arms * s->n_task_lengths * s->n_depths;
+    if (!status) status = qk_new_array(&c->broken, rows * s->trials + 1, sizeof *c->broken, "answers", err);
     return status;
 }
 
@@ -345,7 +350,10 @@ static qk_status study_model(qk_context *c, size_t model, qk_documents *document
     if (!status && s->n_lengths) status = qk_context_read(c, model, err);
     qk_context_free_texts(c->texts, c->texts ? c->n_texts : 0);
     c->texts = NULL;
+    if (!status && s->n_task_lengths && c->n_broken) status = qk_context_plan_broken(c, model, err);
     if (!status && s->n_task_lengths && s->tasks) status = qk_context_find(c, model, err);
+    qk_arena_free(&c->edits.arena);
+    c->edits = (qk_disrupt_plan){ 0 };
     if (!status && c->plan_only) status = add_plan(c, model, err);
     return status ? qk_prefix(err, status, "%s", c->models[model].name) : QK_OK;
 }
@@ -367,6 +375,7 @@ qk_status qk_study_long_context(json_t **results, const qk_named_model *models, 
                        .budget = *compute,
                        .run = run,
                        .plan_only = plan_only,
+                       .notes = json_array(),
                        .plan = json_array() };
     status = set_up(c, err);
     if (!status && documents->n) status = qk_study_reserve_documents(&c->budget, documents, err);
@@ -380,6 +389,8 @@ qk_status qk_study_long_context(json_t **results, const qk_named_model *models, 
     if (!status) *results = json_incref(out);
     json_decref(out);
     json_decref(c->plan);
+    json_decref(c->notes);
+    free(c->broken);
     free(c->truncated);
     free(c->sliding);
     free(c->found);

@@ -8,6 +8,7 @@
 
 #include "model/scaling.h"
 #include "study/common.h"
+#include "study/disrupt.h"
 #include "study/temperature.h"
 #include "text/haystack.h"
 
@@ -53,6 +54,12 @@ typedef struct qk_context {
     /* Tokens that a question alone has, of the first prompt that did not fit: this task and length is left out. */
     size_t left_out[QK_N_CONTEXT_TASKS][QK_CONTEXT_LENGTHS];
     qk_found *found;                 /* [n_arms][tasks][n_task_lengths][n_depths][trials] */
+    /* pass keys under broken conditions: massive, mean where asked for, the controls */
+    qk_disrupt_plan edits;           /* of the model at hand; arm 0 is the baseline */
+    size_t n_broken;                 /* conditions beside the baseline, 0 = none */
+    bool *broken;                    /* [n_broken][n_arms][n_task_lengths][n_depths][trials] found */
+    bool is_broken[QK_CONTEXT_ARMS]; /* by model */
+    json_t *notes;                   /* warnings met on the way */
     json_t *plan;                    /* rows, with plan_only */
     struct { double tokens, sequences, passes, flops; qk_plan largest; } work; /* of the model at hand */
 } qk_context;
@@ -74,6 +81,7 @@ typedef struct qk_context_pass {
     const qk_context *c;
     size_t model;
     const qk_model *view;
+    const qk_condition *condition; /* NULL: the baseline */
     const char *unit, *phase;
     const qk_sequence *sequences;
     size_t n;
@@ -102,7 +110,22 @@ qk_status qk_context_find(qk_context *c, size_t model, qk_error *err);
 /* The task is asked for and its prompts fit the length. */
 bool qk_context_asks(const qk_context *c, size_t task, size_t length);
 
+/* ---- context_broken.c */
+
+/* Masks and conditions of a model into c->edits. */
+qk_status qk_context_plan_broken(qk_context *c, size_t model, qk_error *err);
+/* Whether each trial's key was found under broken condition k. */
+bool *qk_context_broken(const qk_context *c, size_t k, size_t arm, size_t length, size_t depth);
+/* broken[] and broken_tests[]. */
+qk_status qk_context_broken_rows(json_t *results, const qk_context *c, qk_error *err);
+
 /* ---- context_rows.c */
+
+/* "model", "arm", "method" and "stretch", "length" of a row. */
+void qk_context_put_arm(qk_row *row, const qk_context *c, size_t arm);
+void qk_context_put_length(qk_row *row, double stretch, size_t length);
+/* The model's own first arm: what its methods are measured from. */
+size_t qk_context_first_arm(const qk_context *c, size_t model);
 
 /* The whole results object. */
 qk_status qk_context_results(json_t **results, const qk_context *c, const qk_documents *documents, qk_error *err);

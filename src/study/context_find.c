@@ -243,38 +243,62 @@ static bool keep_prompt(void *user, size_t sequence, const json_t *payload)
     return true;
 }
 
-static void hand_out(qk_context *c, const prompts *p, size_t arm)
+/* To every arm of the model that reads so; condition 0 is the baseline. */
+static void hand_out(qk_context *c, const prompts *p, const qk_reading *reading, size_t condition)
 {
-    for (size_t i = 0; i < p->n; i++)
-        for (size_t k = 0; k < p->items[i].n_answers; k++) {
-            const prompt *it = &p->items[i];
-            qk_context_found(c, arm, p->task, p->length, it->answers[k].depth)[it->trial] = p->answered[i][k];
-        }
+    for (size_t a = 0; a < c->n_arms; a++) {
+        qk_reading own = qk_context_reading(c, &c->arms[a], c->task_lengths[p->length]);
+        if (c->arms[a].model != p->model || !qk_reading_equal(&own, reading)) continue;
+        for (size_t i = 0; i < p->n; i++)
+            for (size_t k = 0; k < p->items[i].n_answers; k++) {
+                const prompt *it = &p->items[i];
+                size_t depth = it->answers[k].depth;
+                if (condition)
+                    qk_context_broken(c, condition - 1, a, p->length, depth)[it->trial] = p->answered[i][k].right;
+                else
+                    qk_context_found(c, a, p->task, p->length, depth)[it->trial] = p->answered[i][k];
+            }
+    }
 }
 
+/* Under one condition, NULL the baseline. */
+static qk_status ask_under(prompts *p, qk_context *c, const qk_reading *reading, const qk_model *view,
+                           const qk_condition *condition, qk_error *err)
+{
+    char unit[160], phase[160];
+    const char *kind = qk_context_task_names[p->task];
+    size_t length = c->task_lengths[p->length];
+    qk_context_unit(unit, kind, reading, length);
+    if (condition) snprintf(unit + strlen(unit), sizeof unit - strlen(unit), " %s", condition->name);
+    snprintf(phase, sizeof phase, "%.60s %s%s%s, %s at %zu tokens", c->models[p->model].name,
+             qk_method_name(reading->method), condition ? " " : "", condition ? condition->name : "", kind, length);
+    qk_context_pass pass = { .c = c,
+                             .model = p->model,
+                             .view = view,
+                             .condition = condition,
+                             .unit = unit,
+                             .phase = phase,
+                             .sequences = p->sequences,
+                             .n = p->n,
+                             .payload = prompt_payload,
+                             .keep = keep_prompt,
+                             .user = p };
+    return qk_context_run(c, &pass, err);
+}
+
+/* As the reading sees them, to the arms that read so; pass keys with dims broken, too. */
 static qk_status ask(prompts *p, qk_context *c, const qk_reading *reading, qk_error *err)
 {
-    char unit[96], phase[128];
     int32_t **owned = NULL;
     qk_model view;
-    size_t length = c->task_lengths[p->length];
+    size_t n_broken = p->task == QK_TASK_PASS_KEY && c->is_broken[p->model] ? c->n_broken : 0;
     qk_status status = see(p, reading, &owned, err);
     if (!status) status = qk_context_view(&view, c, p->model, reading, err);
-    if (!status) {
-        qk_context_unit(unit, qk_context_task_names[p->task], reading, length);
-        snprintf(phase, sizeof phase, "%.60s %s, %s at %zu tokens", c->models[p->model].name,
-                 qk_method_name(reading->method), qk_context_task_names[p->task], length);
-        qk_context_pass pass = { .c = c,
-                                 .model = p->model,
-                                 .view = &view,
-                                 .unit = unit,
-                                 .phase = phase,
-                                 .sequences = p->sequences,
-                                 .n = p->n,
-                                 .payload = prompt_payload,
-                                 .keep = keep_prompt,
-                                 .user = p };
-        status = qk_context_run(c, &pass, err);
+    for (size_t k = 0; !status && k <= n_broken; k++) {
+        const qk_arm *arm = k < c->edits.n_arms ? &c->edits.arms[k] : NULL; /* a plan has no masks yet */
+        const qk_condition condition = { arm ? arm->name : "broken", arm ? arm->edits : NULL, arm ? arm->n_edits : 0 };
+        status = ask_under(p, c, reading, &view, k ? &condition : NULL, err);
+        if (!status) hand_out(c, p, reading, k);
     }
     for (size_t i = 0; owned && i < p->n; i++) free(owned[i]);
     free(owned);
@@ -300,10 +324,6 @@ static qk_status find_at(qk_context *c, const qk_world *world, size_t model, siz
         }
         if (asked) continue;
         status = ask(&p, c, &reading, err);
-        for (size_t b = a; !status && b < c->n_arms; b++) {
-            qk_reading other = qk_context_reading(c, &c->arms[b], c->task_lengths[length]);
-            if (c->arms[b].model == model && qk_reading_equal(&other, &reading)) hand_out(c, &p, b);
-        }
     }
     free_prompts(&p);
     return status;

@@ -19,22 +19,21 @@ static size_t reference_arm(const qk_context *c)
     return reference;
 }
 
-/* The model's own first arm: what its methods are measured from. */
-static size_t first_arm(const qk_context *c, size_t model)
+size_t qk_context_first_arm(const qk_context *c, size_t model)
 {
     size_t a = 0;
     while (c->arms[a].model != model) a++;
     return a;
 }
 
-static void put_arm(qk_row *row, const qk_context *c, size_t arm)
+void qk_context_put_arm(qk_row *row, const qk_context *c, size_t arm)
 {
     qk_row_count(row, "model", c->arms[arm].model);
     qk_row_count(row, "arm", arm);
     qk_row_text(row, "method", qk_method_name(c->arms[arm].method));
 }
 
-static void put_length(qk_row *row, double stretch, size_t length)
+void qk_context_put_length(qk_row *row, double stretch, size_t length)
 {
     qk_row_number(row, "stretch", stretch);
     qk_row_count(row, "length", length);
@@ -49,7 +48,7 @@ static qk_status add_methods(json_t *rows, const qk_context *c, qk_error *err)
         bool heated = c->arms[a].method == QK_METHOD_TEMPERATURE;
         qk_row row = qk_row_start();
         snprintf(name, sizeof name, "%s %s", c->models[m].name, qk_method_name(c->arms[a].method));
-        put_arm(&row, c, a);
+        qk_context_put_arm(&row, c, a);
         qk_row_text(&row, "name", name);
         qk_row_flag(&row, "reference", a == reference_arm(c));
         qk_row_count(&row, "trained", qk_trained_context(&c->models[m].model->config));
@@ -93,14 +92,14 @@ static void put_loss(qk_row *row, const qk_context *c, const double *nll, const 
 static qk_status add_loss(json_t *rows, const qk_context *c, const qk_context_loss *all, const char *protocol,
                           size_t arm, size_t length, double *sums, qk_error *err)
 {
-    size_t n_lengths = c->settings->n_lengths, base = first_arm(c, c->arms[arm].model), n = c->n_texts;
+    size_t n_lengths = c->settings->n_lengths, base = qk_context_first_arm(c, c->arms[arm].model), n = c->n_texts;
     double *nll = sums, *tokens = sums + n, *before = sums + 2 * n, *base_tokens = sums + 3 * n;
     qk_row row = qk_row_start();
     sum_texts(nll, tokens, all + (arm * n_lengths + length) * n, n, 0, c->n_edges - 1);
     sum_texts(before, base_tokens, all + (base * n_lengths + length) * n, n, 0, c->n_edges - 1);
-    put_arm(&row, c, arm);
+    qk_context_put_arm(&row, c, arm);
     qk_row_text(&row, "protocol", protocol);
-    put_length(&row, c->settings->lengths[length], c->lengths[length]);
+    qk_context_put_length(&row, c->settings->lengths[length], c->lengths[length]);
     qk_row_count(&row, "texts", n);
     put_loss(&row, c, nll, tokens);
     qk_row_number(&row, "ppl", exp(total(nll, n) / total(tokens, n)));
@@ -120,8 +119,8 @@ static qk_status add_positions(json_t *rows, const qk_context *c, size_t arm, si
     for (size_t b = 0; !status && b + 1 < c->n_edges && c->edges[b] < c->lengths[length]; b++) {
         qk_row row = qk_row_start();
         sum_texts(sums, sums + n, c->truncated + (arm * c->settings->n_lengths + length) * n, n, b, b + 1);
-        put_arm(&row, c, arm);
-        put_length(&row, c->settings->lengths[length], c->lengths[length]);
+        qk_context_put_arm(&row, c, arm);
+        qk_context_put_length(&row, c->settings->lengths[length], c->lengths[length]);
         qk_row_count(&row, "from", c->edges[b]);
         qk_row_count(&row, "to", c->edges[b + 1]);
         put_loss(&row, c, sums, sums + n);
@@ -160,9 +159,9 @@ static qk_status add_share(json_t *rows, const qk_context *c, size_t arm, size_t
             nll += found->nll;
         }
     qk_interval wilson = qk_wilson(right, n);
-    put_arm(&row, c, arm);
+    qk_context_put_arm(&row, c, arm);
     qk_row_text(&row, "task", qk_context_task_names[task]);
-    put_length(&row, c->settings->task_lengths[length], c->task_lengths[length]);
+    qk_context_put_length(&row, c->settings->task_lengths[length], c->task_lengths[length]);
     qk_row_number(&row, "depth", depth1 - depth0 == 1 ? c->settings->depths[depth0] : NAN);
     qk_row_count(&row, "n", n);
     qk_row_count(&row, "right", right);
@@ -186,10 +185,10 @@ static qk_status add_test(json_t *rows, double *log10_p, const qk_context *c, si
     json_t *object = qk_json_test(&test, NULL);
     qk_row row = { object, !object };
     *log10_p = test.log10_p;
-    put_arm(&row, c, arm);
+    qk_context_put_arm(&row, c, arm);
     qk_row_count(&row, "reference", reference);
     qk_row_text(&row, "task", qk_context_task_names[task]);
-    put_length(&row, c->settings->task_lengths[length], c->task_lengths[length]);
+    qk_context_put_length(&row, c->settings->task_lengths[length], c->task_lengths[length]);
     qk_row_count(&row, "both", count[1][1]);
     qk_row_count(&row, "only_reference", count[1][0]);
     qk_row_count(&row, "only_arm", count[0][1]);
@@ -239,7 +238,8 @@ static qk_status add_rows(json_t *results, const qk_context *c, qk_error *err)
     qk_status status = add_methods(json_object_get(results, "methods"), c, err);
     if (!status && c->settings->n_lengths) status = add_losses(results, c, err);
     if (!status) status = add_retrieval(results, c, err);
-    return status ? status : add_tests(results, c, err);
+    if (!status) status = add_tests(results, c, err);
+    return status || !c->n_broken ? status : qk_context_broken_rows(results, c, err);
 }
 
 /* ---- the whole */
@@ -249,6 +249,19 @@ static json_t *numbers(const double *x, size_t n)
     json_t *list = json_array();
     for (size_t i = 0; list && i < n; i++) json_array_append_new(list, json_real(x[i]));
     return list;
+}
+
+/* How keys were broken, as in tasks. */
+static void put_edits(qk_row *row, const qk_context *c)
+{
+    const qk_disrupt_settings *e = &c->settings->edits;
+    bool top_k = e->criterion == QK_CRITERION_TOP_K;
+    qk_row_number(row, "lambda", top_k ? NAN : e->lambda);
+    qk_row_json(row, "top_k", top_k ? json_integer((json_int_t)e->top_k) : json_null());
+    qk_row_text(row, "criterion", qk_criterion_name(e->criterion));
+    qk_row_text(row, "site", e->post_rotation ? "post" : "pre");
+    qk_row_text(row, "control", qk_control_names[e->control]);
+    qk_disrupt_put_lists(row, e, qk_disrupt_layer_flags(c->models, c->n_models), c->settings->masks_from);
 }
 
 static json_t *settings_json(const qk_context *c)
@@ -271,6 +284,8 @@ static json_t *settings_json(const qk_context *c)
     qk_row_json(&row, "stride", s->stride ? json_integer((json_int_t)s->stride) : json_null());
     qk_row_json(&row, "world", json_integer((json_int_t)s->world));
     qk_row_text(&row, "scoring", "teacher forcing, every token the likeliest");
+    qk_row_flag(&row, "broken", c->n_broken > 0);
+    if (c->n_broken) put_edits(&row, c);
     qk_row_count(&row, "bootstrap", s->n_bootstrap);
     qk_row_flag(&row, "bos", !c->compute->no_bos);
     qk_row_text(&row, "precision", qk_precision_name(c->compute->precision));
@@ -280,7 +295,8 @@ static json_t *settings_json(const qk_context *c)
 
 static json_t *start_results(const qk_context *c, const qk_documents *documents)
 {
-    static const char *const arrays[] = { "methods", "loss", "positions", "retrieval", "cells", "tests", "warnings" };
+    static const char *const arrays[] = { "methods", "loss", "positions", "retrieval", "cells", "tests",
+                                          "broken",  "broken_tests", "warnings" };
     qk_row out = qk_row_start();
     qk_row_text(&out, "study", "context");
     qk_row_count(&out, "schema", 1);
@@ -317,7 +333,8 @@ static qk_status warn_short(json_t *warnings, const qk_context *c, qk_error *err
 
 static qk_status warn(json_t *warnings, const qk_context *c, qk_error *err)
 {
-    qk_status status = warn_left_out(warnings, c, err);
+    qk_status status = json_array_extend(warnings, c->notes) ? qk_out_of_memory(err, "warnings", 0) : QK_OK;
+    if (!status) status = warn_left_out(warnings, c, err);
     if (!status) status = warn_short(warnings, c, err);
     if (!status && c->joined)
         status = qk_json_warn(warnings, err,

@@ -124,6 +124,10 @@ typedef struct qk_context_settings {
     unsigned tasks;              /* 1 << qk_context_task */
     uint64_t world;              /* seed of the prompts */
     size_t n_bootstrap;
+    qk_documents *masks_from;    /* pass keys are looked for under the conditions of `edits`, too, masks found on these
+                                  * documents; NULL = as the models are.  A model in which nothing is massive is not
+                                  * broken, with a warning */
+    qk_disrupt_settings edits;   /* how masks are found, which dims the controls take; no preset, no bootstrap */
 } qk_context_settings;
 /* `documents` give the texts, `held_out` (an empty one: the first text is held out) fits the temperature; both may be
  * empty where nothing needs them.  With `plan_only` nothing is computed and *results is {"plan": [...]}, one row a
