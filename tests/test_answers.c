@@ -269,8 +269,8 @@ static void write_alone(char out[400], const qk_model *model, const char *prompt
     qk_generate_result *result = NULL;
     assert_ok(qk_tokenize(&tokens, &n, model, prompt, strlen(prompt), true, err));
     qk_prompt one = { tokens, n };
-    qk_generate_spec spec = { .prompts = &one, .n_prompts = 1, .conditions = condition, .n_conditions = condition != NULL,
-                              .phase = phase, .max_new_tokens = N_NEW, .stops = stops, .n_stops = 1,
+    qk_generate_spec spec = { .prompts = &one, .n_prompts = 1, .conditions = condition,
+                              .n_conditions = condition != NULL, .phase = phase, .max_new_tokens = N_NEW, .stops = stops, .n_stops = 1,
                               .allow_idle_edits = true, .recompute = true, .n_threads = 1 };
     assert_ok(qk_generate(&result, model, &spec, err));
     snprintf(out, 400, "%s", result->items[0].text);
@@ -449,11 +449,56 @@ static void a_resumed_study_writes_the_same(void **state)
     qk_model_close(demo.model);
 }
 
+/* errors[] counts the classes that the samples tell; controls become one row of means. */
+static void keys_are_counted_by_what_became_of_them(void **state)
+{
+    (void)state;
+    qk_named_model demo = open_demo();
+    qk_documents calibration = open_documents();
+    qk_quiz quiz;
+    qk_tasks_settings settings = settings_of(false);
+    settings.cut_left = true;
+    json_t *results;
+    assert_ok(qk_quiz_world(&quiz, 42, QK_SPLIT_TEST, 1 << QK_QUESTION_PASS_KEY | 1 << QK_QUESTION_SUM, 5, err));
+    assert_ok(qk_quiz_score(&quiz, QK_SCORE_CONTAINS, err));
+    qk_run *run = open_run("keys", false);
+    assert_ok(qk_study_tasks(&results, &demo, 1, &quiz, &calibration, &settings, &one_thread, run, err));
+    json_t *samples = samples_of(run);
+    static const char *const conditions[] = { "baseline", "massive", "mean", "random" };
+    assert_int_equal(json_array_size(json_object_get(results, "errors")), 4); /* sums are no keys */
+    for (size_t c = 0; c < 4; c++) {
+        const json_t *row = find_row(results, "errors", "condition", conditions[c], NULL);
+        double weight = c == 3 ? 0.5 : 1, sum = 0;
+        assert_string_equal(text(row, "category"), "pass_key");
+        assert_int_equal(number(row, "questions"), 5);
+        for (int e = 0; e < QK_N_KEY_ERRORS; e++) {
+            const char *name = qk_key_error_name((qk_key_error)e);
+            double n = 0;
+            for (size_t i = 0; i < json_array_size(samples); i++) {
+                const json_t *one = json_array_get(samples, i);
+                bool same = strncmp(text(one, "condition"), conditions[c], strlen(conditions[c])) == 0;
+                bool key = strcmp(text(one, "category"), "pass_key") == 0;
+                assert_int_equal(json_object_get(one, "key") != NULL, key);
+                if (same && key && strcmp(text(one, "key"), name) == 0) n += weight;
+            }
+            assert_near(number(row, name), n, 1e-12);
+            sum += n;
+        }
+        assert_near(sum, 5, 1e-12);
+    }
+    json_decref(results), json_decref(samples);
+    qk_run_close(run);
+    qk_documents_free(&calibration);
+    qk_quiz_free(&quiz);
+    qk_model_close(demo.model);
+}
+
 static void options_of_writing_need_it(void **state)
 {
     (void)state;
     const char *demo = data_path("golden/demo");
-    outcome o = run_program("tasks", demo, "--conditions", "baseline", "--limit", "2", "--phase", "prefill", "--no-run");
+    outcome o = run_program("tasks", demo, "--conditions", "baseline", "--limit", "2", "--phase", "prefill",
+                            "--no-run");
     assert_int_equal(o.code, 2);
     assert_non_null(strstr(o.err, "--phase: expected answers that are written (--score generated, first-integer or "
                                   "contains), found exact"));
@@ -481,6 +526,7 @@ int main(void)
         cmocka_unit_test(exact_answers_are_what_greedy_writing_begins_with),
         cmocka_unit_test(unparsed_is_a_column_and_wrong),
         cmocka_unit_test(a_resumed_study_writes_the_same),
+        cmocka_unit_test(keys_are_counted_by_what_became_of_them),
         cmocka_unit_test(options_of_writing_need_it),
     };
     return cmocka_run_group_tests(tests, make_work_folder, remove_work_folder);

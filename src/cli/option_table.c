@@ -187,8 +187,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_QUESTIONS] = { "questions", "FILE", 0, GROUP_DOCUMENTS, LIST(questions),
                            .doc = "questions: .jsonl, .json or .csv; repeatable" },
     [OPTION_FORMAT] = { "format", "FORM", 0, GROUP_DOCUMENTS, MATTERS CHOICE(format, formats),
-                        .doc = "of --questions: prompt (prompt, answer, category, kind), statements (statement, label), "
-                               "yes-no, question, gsm8k (question, answer), choices (question, choices, answer), aqua "
+                        .doc = "of --questions: prompt (prompt, answer, category, kind), statements (statement, "
+                               "label), yes-no, question, gsm8k (question, answer), choices (question, choices, answer), aqua "
                                "(question, options, correct), imdb (text, label) (as the first row has it)" },
     [OPTION_TEMPLATE] = { "template", "TEXT", 0, GROUP_DOCUMENTS, MATTERS TEXT(template),
                           .doc = "prompts of --questions, such as 'Q: {question}\\nA:', fields in braces, {choices} "

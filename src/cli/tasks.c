@@ -85,6 +85,31 @@ static qk_status print_kinds(const json_t *results, bool verbose, qk_error *err)
     return cli_table_print(&table, stdout, err);
 }
 
+static qk_status print_errors(const json_t *results, qk_error *err)
+{
+    static const char *const heads[] = { "model", "condition", "category", "n", "exact", "truncated", "near miss",
+                                         "wrong length", "generic", "none" };
+    static const char *const classes[] = { "exact", "truncated", "near_miss", "wrong_length", "generic", "none" };
+    const json_t *rows = json_object_get(results, "errors");
+    cli_table table;
+    size_t i;
+    json_t *row;
+    if (json_array_size(rows) == 0) return QK_OK;
+    putchar('\n');
+    cli_table_start(&table, heads, "lllrrrrrrr");
+    json_array_foreach(rows, i, row) {
+        cli_table_add(&table, "%s", cli_model_name(results, cli_number(row, "model")));
+        cli_table_add(&table, "%s", cli_text(row, "condition"));
+        cli_table_add(&table, "%s", cli_text(row, "category"));
+        cli_table_add_number(&table, cli_number(row, "questions"), 0);
+        for (size_t c = 0; c < sizeof classes / sizeof *classes; c++) {
+            bool whole = cli_number(row, classes[c]) == (double)(long)cli_number(row, classes[c]);
+            cli_table_add_number(&table, cli_number(row, classes[c]), whole ? 0 : 1);
+        }
+    }
+    return cli_table_print(&table, stdout, err);
+}
+
 /* "a, massive", or "massive" where one model is spoken of. */
 static void add_side(cli_table *table, const json_t *results, const json_t *row, size_t side)
 {
@@ -93,17 +118,18 @@ static void add_side(cli_table *table, const json_t *results, const json_t *row,
                   json_string_value(json_array_get(conditions, side)));
 }
 
-static qk_status print_tests(const json_t *results, qk_error *err)
+/* With -v what each test could have found, and p by Holm. */
+static qk_status print_tests(const json_t *results, bool verbose, qk_error *err)
 {
     static const char *const heads[] = { "contrast",   "against", "of",   "questions", "only first", "only second",
-                                         "difference", "95 %",    "test", "" };
+                                         "difference", "95 %",    "test", "",          "log10 p, Holm", "detectable" };
     const json_t *rows = json_object_get(results, "tests");
     cli_table table;
     size_t i;
     json_t *row;
     if (json_array_size(rows) == 0) return QK_OK;
     putchar('\n');
-    cli_table_start(&table, heads, "llllrrrrll");
+    cli_table_start(&table, heads, verbose ? "llllrrrrllrr" : "llllrrrrll");
     json_array_foreach(rows, i, row) {
         const char *refused = cli_text(row, "refused");
         cli_table_add(&table, "%s", cli_text(row, "contrast"));
@@ -115,6 +141,9 @@ static qk_status print_tests(const json_t *results, qk_error *err)
         add_percent_interval(&table, json_object_get(row, "ci95"), 100, 1);
         cli_table_add(&table, "%s", cli_text(row, "name"));
         cli_table_add(&table, "%s%s", *refused ? "refused: " : "", *refused ? refused : cli_text(row, "p"));
+        if (!verbose) continue;
+        cli_table_add_number(&table, cli_number(row, "log10_p_holm"), 2);
+        add_percent(&table, cli_number(row, "detectable"));
     }
     return cli_table_print(&table, stdout, err);
 }
@@ -125,7 +154,8 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
                   json_array_size(json_object_get(results, "models"));
     qk_status status = verbose || !broken ? print_categories(results, err) : QK_OK;
     if (!status) status = print_kinds(results, verbose, err);
-    return status ? status : print_tests(results, err);
+    if (!status) status = print_errors(results, err);
+    return status ? status : print_tests(results, verbose, err);
 }
 
 /* ---- run */

@@ -53,6 +53,8 @@ static const csv_table tasks_tables[] = {
     { "kinds.csv", "kinds", NULL,
       "model model_name condition kind categories macro macro_ci95:pair corrected corrected_ci95:pair loss "
       "loss_ci95:pair questions right unparsed accuracy ci95:pair chance most_common nll" },
+    { "key-errors.csv", "errors", NULL,
+      "model model_name condition category questions exact truncated near_miss wrong_length generic none" },
     { "tests.csv", "tests", NULL,
       "contrast models conditions comparison name n both only_first only_second neither estimate ci95:pair p log10_p "
       "log10_p_holm detectable refused" },

@@ -288,11 +288,24 @@ static void put_tables(FILE *stream, const qk_results *results)
         { "neither", "neither", QK_CELL_NUMBER, NULL },
         { "difference", "estimate", QK_CELL_NUMBER, "in accuracy" },
         { "95 % interval", "ci95", QK_CELL_PAIR, "Agresti and Min; t for kinds and losses" },
-        { "detectable", "detectable", QK_CELL_NUMBER, "smallest difference that this test finds with 80 % power" },
+        { "detectable", "detectable", QK_CELL_NUMBER, "smallest difference that this test alone would find with 80 % power" },
         { "test", "name", QK_CELL_TEXT, NULL },
         { "p", "p", QK_CELL_TEXT, "two-sided" },
         { "log10 p, Holm", "log10_p_holm", QK_CELL_NUMBER, "corrected for the number of tests in this table" },
         { "not done because", "refused", QK_CELL_TEXT, NULL },
+        { NULL, NULL, 0, NULL },
+    };
+    static const qk_html_column errors[] = {
+        { "model", "model", QK_CELL_MODEL, NULL },
+        { "condition", "condition", QK_CELL_TEXT, NULL },
+        { "category", "category", QK_CELL_TEXT, NULL },
+        { "questions", "questions", QK_CELL_NUMBER, "random: means over the controls" },
+        { "exact", "exact", QK_CELL_NUMBER, "the key, whole" },
+        { "truncated", "truncated", QK_CELL_NUMBER, "its beginning or end, at least half of it" },
+        { "near miss", "near_miss", QK_CELL_NUMBER, "of its length, at most a quarter of it edited" },
+        { "wrong length", "wrong_length", QK_CELL_NUMBER, "longer or shorter" },
+        { "generic", "generic", QK_CELL_NUMBER, "another key of its length" },
+        { "none", "none", QK_CELL_NUMBER, "no key at all" },
         { NULL, NULL, 0, NULL },
     };
     static const qk_html_column conditions[] = {
@@ -307,6 +320,8 @@ static void put_tables(FILE *stream, const qk_results *results)
         { NULL, NULL, 0, NULL },
     };
     put_answers(stream, results);
+    if (json_array_size(qk_rows(results, "errors")))
+        qk_html_table(stream, results, "What became of the keys", qk_rows(results, "errors"), NULL, errors);
     if (json_array_size(qk_rows(results, "tests")))
         qk_html_table(stream, results, "Against each other (the question is the unit)", qk_rows(results, "tests"), NULL,
                       tests);

@@ -142,6 +142,12 @@ static const qk_field kind_fields[] = {
     { "questions", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL }, { "unparsed", QK_IS_NUMBER_OR_NULL },
     { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, { "most_common", QK_IS_NUMBER_OR_NULL }, { "nll", QK_IS_NUMBER_OR_NULL }, END
 };
+static const qk_field key_error_fields[] = {
+    { "model", QK_IS_MODEL }, { "condition", QK_IS_TEXT }, { "category", QK_IS_TEXT }, { "questions", QK_IS_COUNT },
+    { "exact", QK_IS_NUMBER_OR_NULL }, { "truncated", QK_IS_NUMBER_OR_NULL }, { "near_miss", QK_IS_NUMBER_OR_NULL },
+    { "wrong_length", QK_IS_NUMBER_OR_NULL }, { "generic", QK_IS_NUMBER_OR_NULL }, { "none", QK_IS_NUMBER_OR_NULL },
+    END
+};
 static const qk_field mcnemar_fields[] = {
     { "contrast", QK_IS_TEXT }, { "models", QK_IS_MODELS }, { "conditions", QK_IS_TEXTS }, { "comparison", QK_IS_TEXT },
     { "name", QK_IS_TEXT }, { "n", QK_IS_COUNT }, { "both", QK_IS_NUMBER_OR_NULL },
@@ -253,6 +259,7 @@ static const qk_table tasks_tables[] = {
     { "conditions", task_condition_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "categories", category_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "kinds", kind_fields, NULL, NULL, QK_SEARCHED_ROWS },
+    { "errors", key_error_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { "tests", mcnemar_fields, NULL, NULL, QK_SEARCHED_ROWS },
     { NULL, NULL, NULL, NULL, 0 },
 };

@@ -100,5 +100,9 @@ qk_test qk_test_mcnemar(size_t n, size_t only_x, size_t only_y);
 
 /* Smallest paired mean difference that a two-sided 5 % test would find with 80 % power, given sd of differences, n. */
 double qk_minimal_detectable_effect(double sd, size_t n);
+/* The same for the difference of two shares of right answers under an exact McNemar test of n questions, the share
+ * `differing` of which only one side gets right (more where the difference itself is greater); NaN where no difference
+ * could be found (below 6 questions), or `differing` is not in (0, 1]. */
+double qk_minimal_detectable_mcnemar(size_t n, double differing);
 
 #endif

@@ -64,7 +64,7 @@ static json_t *settings_json(const study *s)
 
 static json_t *start_results(const qk_named_model *models, size_t n_models, const study *s)
 {
-    static const char *const arrays[] = { "documents", "conditions", "masks", "categories", "kinds", "tests",
+    static const char *const arrays[] = { "documents", "conditions", "masks", "categories", "kinds", "errors", "tests",
                                           "warnings" };
     qk_row questions = qk_row_start(), out = qk_row_start();
     qk_row_count(&questions, "n", s->quiz->n);
@@ -150,6 +150,7 @@ static qk_status ask_model(qk_answers *a, qk_marked *marked, json_t *results, si
     if (!status) status = qk_disrupt_conditions(results, &a->measured, index, &a->model->model->config, err);
     if (!status) status = qk_tasks_mark(marked, a, err);
     if (!status) status = qk_tasks_rows(results, a, marked, index, err);
+    if (!status) status = qk_tasks_errors(results, a, index, err);
     if (!status) status = warn_cut(warnings, a, s->context, err);
     return status;
 }

@@ -119,6 +119,8 @@ typedef struct qk_marked {
 qk_status qk_tasks_mark(qk_marked *out, const qk_answers *a, qk_error *err);
 /* categories[] (all marks but single controls) and kinds[] (all marks) of one model. */
 qk_status qk_tasks_rows(json_t *results, const qk_answers *a, const qk_marked *marked, size_t model, qk_error *err);
+/* errors[] of one model (tasks_errors.c): categories whose answers are keys, judged on written text. */
+qk_status qk_tasks_errors(json_t *results, const qk_answers *a, size_t model, qk_error *err);
 /* tests[]: conditions of one model, the two kinds, and every two models, on the same questions. */
 qk_status qk_tasks_tests(json_t *results, const qk_quiz *quiz, const qk_marked *marked, size_t n_models, qk_error *err);
 extern const char *const qk_quiz_kinds[2]; /* "parametric", "contextual" */

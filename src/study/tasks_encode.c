@@ -154,7 +154,8 @@ static qk_status check_special(const encoder *e, const char *text, size_t n, qk_
     const qk_quiz_item *first = &e->quiz->items[0];
     int32_t *tokens = NULL;
     size_t n_tokens = 0;
-    qk_status status = qk_encode(&tokens, &n_tokens, e->tokenizer, text, n, (qk_encode_options) { .no_bos = true }, err);
+    qk_status status = qk_encode(&tokens, &n_tokens, e->tokenizer, text, n, (qk_encode_options) { .no_bos = true },
+                                 err);
     const qk_tokenizer_info *info = qk_tokenizer_describe(e->tokenizer);
     if (!status && info->adds_eos && n_tokens > 0 && tokens[n_tokens - 1] == info->eos) n_tokens--;
     free(tokens);

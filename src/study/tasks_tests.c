@@ -75,11 +75,12 @@ static qk_status compare_verdicts(tests *t, subject s, const qk_marks *first, co
     s.comparison = qk_quiz_kinds[kind];
     s.conditions[0] = first->name;
     s.conditions[1] = second->name;
-    double detectable = qk_minimal_detectable_effect(spread(t->x, t->y, n), n);
     if (!averaged) {
         qk_test test = qk_test_mcnemar(n, count[0][1], count[1][0]);
-        return add_test(t, &s, &test, count, detectable, err);
+        double differing = ((double)(count[0][1] + count[1][0]) + 1) / ((double)n + 2); /* never 0 */
+        return add_test(t, &s, &test, count, qk_minimal_detectable_mcnemar(n, differing), err);
     }
+    double detectable = qk_minimal_detectable_effect(spread(t->x, t->y, n), n);
     qk_test test = qk_test_sign_flip(t->x, t->y, n, SIGN_FLIP_DRAWS, 0);
     qk_interval ci = qk_paired_share(t->x, t->y, n);
     test.estimate = ci.estimate;

@@ -20,8 +20,8 @@ static size_t skip_digits(const char *text, size_t n, size_t at)
     size_t from = at;
     while (at < n && is_digit(text[at])) at++;
     if (at - from > 3) return at;
-    while (at + 3 < n && text[at] == ',' && is_digit(text[at + 1]) && is_digit(text[at + 2]) && is_digit(text[at + 3]) &&
-           (at + 4 == n || !is_digit(text[at + 4])))
+    while (at + 3 < n && text[at] == ',' && is_digit(text[at + 1]) && is_digit(text[at + 2]) &&
+           is_digit(text[at + 3]) && (at + 4 == n || !is_digit(text[at + 4])))
         at += 4;
     return at;
 }
@@ -35,7 +35,8 @@ static size_t sign_before(const char *text, size_t at)
     else if (at >= 3 && memcmp(text + at - 3, minus, 3) == 0) n = 3;
     if (n == 0 || at == n) return n;
     unsigned char before = (unsigned char)text[at - n - 1];
-    bool word = is_digit((char)before) || ((before | 32) >= 'a' && (before | 32) <= 'z') || before == '-' || before >= 0x80;
+    bool letter = ((before | 32) >= 'a' && (before | 32) <= 'z') || before >= 0x80;
+    bool word = letter || is_digit((char)before) || before == '-';
     return word ? 0 : n;
 }
 
@@ -133,7 +134,8 @@ static bool find(place *out, const char *text, size_t n, const char *part, bool 
         size_t n_bytes = match(text, n, at, part, n_part, same_case);
         decode(text, at, n, &n_step);
         if (n_bytes == 0) continue;
-        if (whole && ((word_starts && word_before(text, at)) || (word_ends && word_at(text, at + n_bytes, n)))) continue;
+        bool glued = (word_starts && word_before(text, at)) || (word_ends && word_at(text, at + n_bytes, n));
+        if (whole && glued) continue;
         *out = (place) { at, n_bytes };
         return true;
     }

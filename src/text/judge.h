@@ -7,7 +7,7 @@
 typedef enum qk_verdict {
     QK_VERDICT_WRONG,
     QK_VERDICT_RIGHT,
-    QK_VERDICT_UNPARSED, /* there is nothing in the text that could be an answer: counts as wrong, in a column of its own */
+    QK_VERDICT_UNPARSED, /* nothing in the text could be an answer: counts as wrong, in a column of its own */
     QK_N_VERDICTS
 } qk_verdict;
 const char *qk_verdict_name(qk_verdict verdict); /* "wrong", "right", "unparsed"; lives for ever */

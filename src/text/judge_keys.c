@@ -12,7 +12,7 @@ const char *qk_key_error_name(qk_key_error error)
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/* What keys of this kind are written with: digits; or letters, digits, hyphens and underscores, bytes beyond ASCII too. */
+/* What keys of this kind are written with: digits; or letters, bytes beyond ASCII, digits, hyphens, underscores. */
 static bool is_part(char c, bool digits)
 {
     return is_digit(c) || (!digits && (((c | 32) >= 'a' && (c | 32) <= 'z') || (unsigned char)c >= 0x80 ||

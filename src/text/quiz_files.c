@@ -118,7 +118,8 @@ static qk_status add_question(void *user, const json_t *fields, qk_place place, 
 {
     reader *r = user;
     qk_arena arena = { 0 };
-    qk_quiz_row row = { .fields = fields, .place = place, .csv = r->csv, .template = r->how->template, .arena = &arena };
+    qk_quiz_row row = { .fields = fields, .place = place, .csv = r->csv, .template = r->how->template,
+                        .arena = &arena };
     qk_quiz_source source = { .place = place };
     const char **choices = NULL;
     char digits[24], counted[320];

@@ -8,8 +8,8 @@
 
 static qk_status refuse(const qk_quiz_row *row, const char *key, const char *expected, const char *found, qk_error *err)
 {
-    return qk_fail(err, QK_E_FORMAT, "%s:%zu: %s \"%s\": expected %s, found \"%.40s\"", row->place.path, row->place.line,
-                   row->csv ? "column" : "key", key, expected, found);
+    return qk_fail(err, QK_E_FORMAT, "%s:%zu: %s \"%s\": expected %s, found \"%.40s\"", row->place.path,
+                   row->place.line, row->csv ? "column" : "key", key, expected, found);
 }
 
 /* ---- one of two */
@@ -151,7 +151,8 @@ static qk_status answer_choice(qk_quiz_source *out, qk_quiz_row *row, const char
     size_t answer = find_choice(row, key, texts, n);
     if (answer == n) {
         const char *found = qk_quiz_field(row, key, err);
-        return found ? refuse(row, key, "one of the choices, its letter or its number from 0", found, err) : err->status;
+        if (!found) return err->status;
+        return refuse(row, key, "one of the choices, its letter or its number from 0", found, err);
     }
     kept = qk_arena_alloc(row->arena, n * sizeof *kept);
     if (!kept) return qk_out_of_memory(err, "choices", n);

@@ -30,8 +30,8 @@ const qk_quiz_form *qk_quiz_form_named(const char *name);
 /* Everything of the question but id, kind, category and scoring, which belong to the file. */
 qk_status qk_quiz_form_fill(qk_quiz_source *out, const qk_quiz_form *form, qk_quiz_row *row, qk_error *err);
 
-/* quiz_template.c: "{name}" is the field of that name without white space around it, "{{" and "}}" are braces, \n, \t and
- * \\ what they are in C.  *out is the arena's.  Refused: a name that the row has not, a lone brace. */
+/* quiz_template.c: "{name}" is the field of that name without white space around it, "{{" and "}}" are braces, \n, \t
+ * and \\ what they are in C.  *out is the arena's.  Refused: a name that the row has not, a lone brace. */
 qk_status qk_quiz_render(const char **out, const qk_quiz_row *row, qk_error *err);
 /* Text of a field: a string without white space around it, a number, true or false; NULL where it is none of these. */
 const char *qk_quiz_field(const qk_quiz_row *row, const char *name, qk_error *err);

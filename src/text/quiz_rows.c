@@ -47,7 +47,8 @@ static qk_status read_header(csv *c, qk_error *err)
         qk_status status = read_field(c, &last, err);
         if (status) return status;
         if (c->n_columns == MAX_COLUMNS)
-            return qk_fail(err, QK_E_UNSUPPORTED, "%s:1: expected at most %d columns, found more", c->path, MAX_COLUMNS);
+            return qk_fail(err, QK_E_UNSUPPORTED, "%s:1: expected at most %d columns, found more", c->path,
+                           MAX_COLUMNS);
         for (size_t i = 0; i < c->n_columns; i++)
             if (strcmp(c->names[i], c->field) == 0)
                 return qk_fail(err, QK_E_FORMAT, "%s:1: expected different columns, found \"%.40s\" twice", c->path,
@@ -153,13 +154,15 @@ static qk_status visit_items(const json_t *list, walk *w, const char *path, qk_l
 {
     qk_status status = QK_OK;
     bool enough = false;
-    if (json_array_size(list) == 0) return qk_fail(err, QK_E_FORMAT, "%s:1: expected objects, found an empty list", path);
+    if (json_array_size(list) == 0)
+        return qk_fail(err, QK_E_FORMAT, "%s:1: expected objects, found an empty list", path);
     for (size_t i = 0; !status && !enough && i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
         if (!json_is_object(item))
             return qk_fail(err, QK_E_FORMAT, "%s:%zu: item %zu of the list: expected a JSON object, found %s", path,
                            w->line, i + 1, qk_json_kind(item));
-        if (!next_object(w)) return qk_fail(err, QK_E_CHECK, "%s: item %zu of the list was not found again", path, i + 1);
+        if (!next_object(w))
+            return qk_fail(err, QK_E_CHECK, "%s: item %zu of the list was not found again", path, i + 1);
         status = visit(user, item, (qk_place){ path, w->line }, &enough, err);
     }
     return status;
