@@ -441,14 +441,67 @@ static void generation_takes_seconds(void **state)
 
 /* ---- the program */
 
+/* What is written is read as the same quiz, and judged the same way. */
+static void a_file_of_them_is_the_same_quiz(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/qk-probes-XXXXXX.jsonl";
+    const char *paths[] = { path };
+    int file = mkstemps(path, 6);
+    qk_quiz generated, read;
+    qk_probes_settings s = settings_for(ALL_KINDS & ~WITH_JIN, 300, 2, NULL);
+    outcome all = run_program("probes", "--limit", "2", "--probe-tokens", "300");
+    assert_int_equal(all.code, 0);
+    assert_int_equal(count_lines(all.out), 2 * (QK_N_PROBE_KINDS - 3));
+    assert_int_equal(write(file, all.out, all.n_out), all.n_out);
+    close(file);
+    assert_ok(qk_quiz_probes(&generated, &s, err));
+    assert_ok(qk_quiz_load(&read, paths, 1, 0, err));
+    assert_string_equal(generated.sha256, read.sha256);
+    assert_int_equal(read.n_categories, generated.n_categories);
+    for (size_t c = 0; c < read.n_categories; c++) {
+        assert_int_equal(read.categories[c].scoring, generated.categories[c].scoring);
+        assert_int_equal(read.categories[c].retrieval, generated.categories[c].retrieval);
+    }
+    for (size_t i = 0; i < read.n; i++) {
+        assert_string_equal(read.items[i].id, generated.items[i].id);
+        assert_true(read.items[i].max_new == generated.items[i].max_new &&
+                    read.items[i].goes_on == generated.items[i].goes_on);
+    }
+    qk_quiz_free(&generated), qk_quiz_free(&read), outcome_free(&all);
+    unlink(path);
+}
+
+static void judging_keys_are_checked(void **state)
+{
+    (void)state;
+    static const struct { const char *key, *line; } cases[] = {
+        { "\"scoring\":\"loosely\"", ":1: key \"scoring\": expected exact, choice, generated, first-" },
+        { "\"scoring\":\"choice\"", "judged by choice: expected choices, found none" },
+        { "\"expected\":[]", ":1: key \"expected\": expected an array of texts" },
+        { "\"expected\":[\"a\",\"\"]", ":1: key \"expected\": expected texts that are not empty" },
+        { "\"retrieval\":1", ":1: key \"retrieval\": expected true or false, found an integer" },
+        { "\"max_new_tokens\":0", ":1: key \"max_new_tokens\": expected a number from 1 to 1048576" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[] = "/tmp/qk-probes-XXXXXX.jsonl";
+        const char *paths[] = { path };
+        int file = mkstemps(path, 6);
+        qk_quiz quiz;
+        qk_error why = { QK_OK, "" };
+        dprintf(file, "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"contextual\",%s}\n",
+                cases[i].key);
+        close(file);
+        assert_int_equal(qk_quiz_load(&quiz, paths, 1, 0, &why), QK_E_FORMAT);
+        if (!strstr(why.message, cases[i].line)) fail_msg("%s", why.message);
+        unlink(path);
+    }
+}
+
 static void the_program_writes_them(void **state)
 {
     (void)state;
     const char *model = data_path("golden/demo");
-    outcome all = run_program("probes", "--limit", "2", "--probe-tokens", "300");
-    assert_int_equal(all.code, 0);
-    assert_int_equal(count_lines(all.out), 2 * (QK_N_PROBE_KINDS - 3));
-    outcome_free(&all);
     outcome few = run_program("probes", model, "--probes", "passkey,verify", "--limit", "3", "--probe-tokens", "200",
                               "--depths", "0.5", "--key-length", "6,9", "--key-alphabet", "letters", "--probe-seed",
                               "7");
@@ -498,7 +551,8 @@ int main(void)
         cmocka_unit_test(near_misses_are_never_the_key), cmocka_unit_test(samples_are_what_they_say),
         cmocka_unit_test(a_seed_decides_everything),     cmocka_unit_test(filler_says_nothing),
         cmocka_unit_test(a_quiz_of_them),                cmocka_unit_test(what_does_not_fit_is_refused),
-        cmocka_unit_test(generation_takes_seconds),      cmocka_unit_test(the_program_writes_them),
+        cmocka_unit_test(generation_takes_seconds),      cmocka_unit_test(a_file_of_them_is_the_same_quiz),
+        cmocka_unit_test(judging_keys_are_checked),      cmocka_unit_test(the_program_writes_them),
         cmocka_unit_test(the_program_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

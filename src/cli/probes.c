@@ -26,6 +26,10 @@ static qk_status print_sample(void *user, const qk_probe_sample *sample, qk_erro
     json_object_set_new(row, "answer", json_string(sample->answer));
     if (sample->n_choices) json_object_set_new(row, "choices", texts(sample->choices, sample->n_choices));
     if (sample->n_expected) json_object_set_new(row, "expected", texts(sample->expected, sample->n_expected));
+    json_object_set_new(row, "scoring", json_string(qk_scoring_name(sample->scoring)));
+    json_object_set_new(row, "retrieval", json_boolean(sample->retrieval));
+    if (sample->max_new) json_object_set_new(row, "max_new_tokens", json_integer((json_int_t)sample->max_new));
+    if (sample->max_new) json_object_set_new(row, "over_lines", json_true());
     json_object_set_new(row, "probe", json_string(qk_probe_kind_name(sample->kind)));
     json_object_set_new(row, "depth", json_real(sample->depth / (double)QK_DEPTH_END));
     json_object_set_new(row, "key_length", json_integer((json_int_t)sample->key_length));

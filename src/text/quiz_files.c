@@ -87,6 +87,7 @@ static qk_status fill_own(qk_quiz_source *source, const char ***choices, qk_quiz
     if (!status && r->how->kind == QK_KIND_AS_FILE)
         status = read_kind(&source->contextual, row->fields, row->place, err);
     if (!status) status = read_choices(source, choices, row->fields, err);
+    if (!status) status = qk_quiz_read_judging(source, row->fields, row->arena, err);
     if (!status && row->template) status = qk_quiz_render(&source->prompt, row, err);
     return status;
 }

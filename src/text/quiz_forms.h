@@ -36,4 +36,8 @@ qk_status qk_quiz_render(const char **out, const qk_quiz_row *row, qk_error *err
 /* Text of a field: a string without white space around it, a number, true or false; NULL where it is none of these. */
 const char *qk_quiz_field(const qk_quiz_row *row, const char *name, qk_error *err);
 
+/* quiz_judging.c: of our own form, the optional "scoring", "expected" (into the arena), "retrieval", "max_new_tokens" and
+ * "over_lines". */
+qk_status qk_quiz_read_judging(qk_quiz_source *source, const json_t *fields, qk_arena *arena, qk_error *err);
+
 #endif
