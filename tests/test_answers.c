@@ -514,6 +514,32 @@ static void options_of_writing_need_it(void **state)
     outcome_free(&o);
 }
 
+static void the_report_has_them(void **state)
+{
+    (void)state;
+    char path[8400];
+    const char *folder = work_path("reported");
+    outcome o = run_program("tasks", data_path("golden/demo"), "--limit", "3", "--categories", "pass_key,fact",
+                            "--score", "contains", "-n", "6", "--cut-left", "--lambda", "1.7", "--seeds", "1",
+                            "--conditions", "massive,random", "--phase", "prefill", "-v", "-o", folder, "-q");
+    if (o.code != 0) fail_msg("exit %d: %s", o.code, o.err);
+    assert_non_null(strstr(o.out, "near miss"));
+    assert_non_null(strstr(o.out, "detectable"));
+    outcome_free(&o);
+    static const char *const parts[] = {
+        "as it is and broken, side by side", "unparsed", "What became of the keys", "Written answers are judged by rule",
+        "not in the answers that the model writes (Jin et al. 2025)",
+    };
+    qk_map page;
+    snprintf(path, sizeof path, "%s/report.html", folder);
+    assert_ok(qk_map_open(&page, path, err));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!memmem(page.data, page.size, parts[i], strlen(parts[i]))) fail_msg("no \"%s\" on the page", parts[i]);
+    qk_map_close(&page);
+    snprintf(path, sizeof path, "%s/key-errors.csv", folder);
+    assert_true(qk_path_exists(path));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_resumed_study_writes_the_same),
         cmocka_unit_test(keys_are_counted_by_what_became_of_them),
         cmocka_unit_test(options_of_writing_need_it),
+        cmocka_unit_test(the_report_has_them),
     };
     return cmocka_run_group_tests(tests, make_work_folder, remove_work_folder);
 }

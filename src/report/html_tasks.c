@@ -16,6 +16,14 @@ static void put_percent_interval(FILE *stream, const json_t *row, const char *na
         qk_html(stream, " (95\u00a0%% interval %g to %g)", 100 * ci[0], 100 * ci[1]);
 }
 
+static bool is_judged(const qk_results *results, const char *scoring)
+{
+    const json_t *rows = qk_rows(results, "categories");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        if (qk_field_is(json_array_get(rows, i), "scoring", scoring)) return true;
+    return false;
+}
+
 /* How answers were judged: a sentence for each way that some category was. */
 static void put_scoring(FILE *stream, const qk_results *results)
 {
@@ -36,13 +44,8 @@ static void put_scoring(FILE *stream, const qk_results *results)
                       "that is expected, or, where choices are given, where the true one comes first in it. Text "
                       "without any choice, or none at all, is <b>unparsed</b> and counts as wrong. " },
     };
-    const json_t *rows = qk_rows(results, "categories");
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
-        for (size_t i = 0; i < json_array_size(rows); i++) {
-            if (!qk_field_is(json_array_get(rows, i), "scoring", ways[w].name)) continue;
-            fputs(ways[w].sentence, stream);
-            break;
-        }
+        if (is_judged(results, ways[w].name)) fputs(ways[w].sentence, stream);
 }
 
 /* What was broken, and how it was found. */
@@ -57,8 +60,10 @@ static void put_conditions(FILE *stream, const qk_results *results)
         qk_html(stream, "Massive is a dim whose norm is above %g times the mean", qk_field_number(s, "lambda"));
     else
         qk_html(stream, "Massive are the %g dims of each head with the largest norm", qk_field_number(s, "top_k"));
-    qk_html(stream, ", on %zu documents that ask nothing. The edits hold in the whole prompt and in the answer.</p>\n",
-            json_array_size(json_object_get(s, "calibration")));
+    qk_html(stream, ", on %zu documents that ask nothing. The edits hold in the whole prompt%s.</p>\n",
+            json_array_size(json_object_get(s, "calibration")),
+            !qk_field_is(s, "phase", "prefill") ? " and in the answer"
+                                                : "; not in the answers that the model writes (Jin et al. 2025)");
 }
 
 static void put_question(FILE *stream, const qk_results *results)
@@ -319,6 +324,7 @@ static void put_tables(FILE *stream, const qk_results *results)
         { "largest change", "receipt.max_abs", QK_CELL_NUMBER, NULL },
         { NULL, NULL, 0, NULL },
     };
+    qk_html_tasks_sides(stream, results);
     put_answers(stream, results);
     if (json_array_size(qk_rows(results, "errors")))
         qk_html_table(stream, results, "What became of the keys", qk_rows(results, "errors"), NULL, errors);
@@ -331,17 +337,22 @@ static void put_tables(FILE *stream, const qk_results *results)
 
 static void put_limits(FILE *stream, const qk_results *results)
 {
-    fputs("<li>They show which answers a model gives word for word. What it would say in other words, or after "
-          "thinking aloud, they do not show.</li>\n"
-          "<li>With the true tokens before it, a later token of an answer is easier than after a mistake; as every "
-          "token must be right, the verdict is the same as that of greedy decoding. Whether a model would stop behind "
-          "the answer is not asked.</li>\n"
-          "<li>Intervals and tests take each question as one independent draw of its category. Questions made from "
+    if (is_judged(results, "exact"))
+        fputs("<li>They show which answers a model gives word for word. What it would say in other words, or after "
+              "thinking aloud, they do not show.</li>\n"
+              "<li>With the true tokens before it, a later token of an answer is easier than after a mistake; as every "
+              "token must be right, the verdict is the same as that of greedy decoding. Whether a model would stop "
+              "behind the answer is not asked.</li>\n", stream);
+    if (qk_tasks_written(results))
+        fputs("<li>Written answers are judged by rule: a right answer in other words counts as wrong, and a word of the "
+              "answer said by chance as right. An unparsed answer shows that the form broke, which is not the same as "
+              "knowing less.</li>\n", stream);
+    fputs("<li>Intervals and tests take each question as one independent draw of its category. Questions made from "
           "few patterns are more alike than that.</li>\n"
           "<li>The mean over categories weighs a small category like a large one; pooled accuracy weighs "
           "questions.</li>\n", stream);
     if (json_is_true(json_object_get(results->settings, "broken")))
-        fputs("<li>An edit holds at every position, the answer's own tokens too. Means are those of the calibration "
+        fputs("<li>Means are those of the calibration "
               "documents; the random controls are zeroed, so that the arm with means has no control of its own.</li>\n"
               "<li>Near the floor and the ceiling little can be lost: compare what is lost with the corrected accuracy "
               "that there was to lose.</li>\n", stream);

@@ -19,6 +19,10 @@ const char *qk_condition_words(const char *name);
 /* The row of a model, a condition and a category (of categories[]) or a kind (of kinds[]); NULL where there is none. */
 const json_t *qk_find_answers(const qk_results *results, const char *array, size_t model, const char *condition,
                               const char *field, const char *value);
+/* Some answers were judged on text that the model wrote (html_tasks_sides.c). */
+bool qk_tasks_written(const qk_results *results);
+/* Models under one another, conditions side by side: accuracy with its interval, and how many were unparsed. */
+void qk_html_tasks_sides(FILE *stream, const qk_results *results);
 /* The mark that stands for a condition: a full dot for the baseline, open ones for broken models, a small one for
  * controls. */
 void qk_draw_condition(qk_figure *figure, double x, double y, const char *condition, uint32_t colour,
