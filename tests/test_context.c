@@ -7,6 +7,7 @@
 
 #include "program.h"
 #include "study/context.h"
+#include "text/probes.h"
 
 enum { TRAINED = 128 };
 
@@ -186,6 +187,78 @@ static void keys_are_scored_as_by_hand(void **state)
     }
     free(tokens);
     json_decref(results);
+    qk_model_close(model.model);
+}
+
+/* ---- plain English */
+
+typedef struct plain_prompt { const qk_model *model; char text[16384]; size_t n_prompt, n_tokens; } plain_prompt;
+
+static qk_status count_plain(void *user, size_t *n, const char *utf8, size_t n_bytes, qk_error *error)
+{
+    int32_t *tokens = NULL;
+    qk_status status = qk_tokenize(&tokens, n, ((plain_prompt *)user)->model, utf8, n_bytes, true, error);
+    free(tokens);
+    return status;
+}
+
+static qk_status see_plain(void *user, const qk_probe_sample *sample, qk_error *error)
+{
+    plain_prompt *p = user;
+    (void)error;
+    p->n_prompt = strlen(sample->prompt);
+    p->n_tokens = sample->tokens;
+    assert_in_range(snprintf(p->text, sizeof p->text, "%s %s", sample->prompt, sample->answer), 1, sizeof p->text - 1);
+    return QK_OK;
+}
+
+/* Without the world: the first pass key and the first needle of the probes, of the seed and length that were asked for. */
+static void plain_keys_are_those_of_the_probes(void **state)
+{
+    (void)state;
+    static const struct { qk_context_task task; qk_probe_kind kind; } cases[] = {
+        { QK_TASK_PASS_KEY, QK_PROBE_PASSKEY_PROSE }, { QK_TASK_NEEDLE, QK_PROBE_NIAH_MULTIKEY } };
+    qk_named_model model = open_demo();
+    qk_context_settings s = usual;
+    s.plain = true;
+    s.methods = 1 << QK_METHOD_NONE;
+    s.n_lengths = 0;
+    s.n_task_lengths = s.n_depths = s.trials = 1;
+    s.task_lengths[0] = 8;
+    s.depths[0] = 0.25;
+    s.tasks = 1 << QK_TASK_PASS_KEY | 1 << QK_TASK_NEEDLE;
+    json_t *results = study(&model, &s, NULL, false);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(results, "settings"), "haystack")), "plain");
+    assert_int_equal(json_array_size(json_object_get(results, "retrieval")), 2);
+    for (int i = 0; i < 2; i++) {
+        plain_prompt p = { .model = model.model };
+        int32_t *tokens, *prompt;
+        size_t n, from;
+        qk_pass_result *result;
+        const qk_probes_settings probes = { .kinds = 1u << cases[i].kind, .seed = s.world, .per_category = 1,
+                                            .tokens = { 8 * TRAINED }, .n_tokens = 1, .depths = { 250 }, .n_depths = 1,
+                                            .counter = { count_plain, &p } };
+        assert_ok(qk_probes_each(&probes, see_plain, &p, err));
+        assert_ok(qk_tokenize(&tokens, &n, model.model, p.text, strlen(p.text), true, err));
+        assert_ok(qk_tokenize(&prompt, &from, model.model, p.text, p.n_prompt, true, err));
+        assert_in_range(p.n_tokens, 6 * TRAINED, 8 * TRAINED); /* filled */
+        const qk_sequence sequence = { tokens, n, from };
+        const qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .score = true };
+        assert_ok(qk_pass_run(&result, model.model, &spec, err));
+        const json_t *row = find(results, "retrieval", "none", 8, "task", qk_context_task_names[cases[i].task]);
+        assert_near(number(row, "nll"), result->scores[0].nll, 1e-4);
+        qk_pass_result_free(result);
+        free(tokens);
+        free(prompt);
+    }
+    json_decref(results);
+    s.task_lengths[0] = 0.5; /* too short for the words alone */
+    qk_documents documents = open_texts(), none = { 0 };
+    qk_error error = { QK_OK, "" };
+    assert_int_equal(qk_study_long_context(&results, &model, 1, &documents, &none, &s, &(qk_compute){ .n_threads = 1 }, NULL,
+                                           false, &error), QK_E_ARGUMENT);
+    assert_non_null(strstr(error.message, "at least 65 tokens, the longest length 64"));
+    qk_documents_free(&documents);
     qk_model_close(model.model);
 }
 
@@ -424,7 +497,7 @@ static void nonsense_is_refused(void **state)
     static const struct { const char *says; unsigned methods; double length, task_length; qk_status status; } bad[] = {
         { "longrope", 1 << QK_METHOD_LONGROPE, 1, 1, QK_E_UNSUPPORTED },
         { "documents together", 1, 1000, 1, QK_E_ARGUMENT },
-        { "the question alone", 1, 1, 0.1, QK_E_ARGUMENT },
+        { "question alone have", 1, 1, 0.1, QK_E_ARGUMENT },
         { "2 to", 1, 1e-3, 1, QK_E_ARGUMENT },
     };
     qk_named_model model = open_demo();
@@ -486,6 +559,9 @@ static void the_verb_leaves_a_report(void **state)
     char *same = read_all(folder, "results.json");
     assert_string_equal(results, same);
     assert_int_equal(RUN("--method", "dreams").code, 2);
+    assert_rejected(run_program("context", data_path("golden/demo"), "--haystack", "plain", "--find", "pass_keys", "--no-run"),
+                    2, "expected --haystack world");
+    assert_rejected(run_program("context", data_path("golden/demo"), "--lambda", "3", "--no-run"), 2, "expected --conditions");
     assert_int_equal(RUN("--method", "longrope", "--no-run").code, 2);
     assert_int_equal(RUN("--method", "none", "--find-lengths", "2,1").code, 2);
     outcome plan = RUN("--method", "none", "--dry-run");
@@ -505,6 +581,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_stand_at_their_depth),
         cmocka_unit_test(keys_are_scored_as_by_hand),
+        cmocka_unit_test(plain_keys_are_those_of_the_probes),
         cmocka_unit_test(broken_keys_are_scored_as_by_hand),
         cmocka_unit_test(losses_are_those_of_the_windows),
         cmocka_unit_test(crop_sees_windows_of_the_trained_context),

@@ -120,6 +120,7 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
         { "loss under the sliding window, nats per token", "loss", "protocol", "sliding", "nll_per_token", 1, 4 },
         { "pass key found, %, all depths", "retrieval", "task", "pass_key", "accuracy", 100, 1 },
         { "pass keys found among several, %, all depths", "retrieval", "task", "pass_keys", "accuracy", 100, 1 },
+        { "needle found among four, %, all depths", "retrieval", "task", "needle", "accuracy", 100, 1 },
         { "pass key found with massive dims zeroed, %", "broken", "condition", "massive", "accuracy", 100, 1 },
         { "pass key found with massive dims at their mean, %", "broken", "condition", "mean", "accuracy", 100, 1 },
         { "pass key found with random dims zeroed, %", "broken", "condition", "random", "accuracy", 100, 1 },
@@ -192,7 +193,11 @@ static qk_status read_settings(qk_context_settings *s, cli_command *command, qk_
     if (!o->depths) o->depths = "0,0.25,0.5,0.75,1";
     if (!o->given[OPTION_TRIALS]) o->trials = USUAL_TRIALS;
     if (!o->given[OPTION_LIMIT]) o->limit = USUAL_TEXTS;
-    if (!o->given[OPTION_FIND]) o->find = 1 << QK_TASK_PASS_KEY | 1 << QK_TASK_PASS_KEYS;
+    if (!o->given[OPTION_HAYSTACK]) o->haystack = o->texts.n > 0;
+    if (!o->given[OPTION_FIND])
+        o->find = 1 << QK_TASK_PASS_KEY | 1 << (o->haystack ? QK_TASK_NEEDLE : QK_TASK_PASS_KEYS);
+    if (o->haystack && o->find >> QK_TASK_PASS_KEYS & 1)
+        return qk_fail(err, QK_E_ARGUMENT, "--find pass_keys: expected --haystack world, found plain");
     *s = (qk_context_settings){
         .methods = (unsigned)o->methods,
         .trials = o->trials,
@@ -203,6 +208,7 @@ static qk_status read_settings(qk_context_settings *s, cli_command *command, qk_
         .sliding = o->sliding,
         .stride = o->stride,
         .tasks = (unsigned)o->find,
+        .plain = o->haystack,
         .world = o->world,
         .n_bootstrap = o->bootstrap,
     };
@@ -319,6 +325,7 @@ static const cli_option_id context_options[] = {
     OPTION_METHOD,
     OPTION_LENGTHS,
     OPTION_FIND,
+    OPTION_HAYSTACK,
     OPTION_FIND_LENGTHS,
     OPTION_DEPTHS,
     OPTION_TRIALS,
@@ -358,7 +365,7 @@ const cli_verb verb_context = {
         "under every method: rotary scalings, crop (only the last trained context is read), and for models without "
         "rotation an attention temperature, fitted on held-out text as 1 + c ln s. Losses come by length and by "
         "position, keys by length and depth; prompts and texts are the same for every arm. Without --texts the "
-        "synthetic world is read. Documents shorter than the longest length are put behind one another. --conditions "
+        "synthetic world is read and keys hide in its talk, with them in plain English (--haystack). Documents shorter than the longest length are put behind one another. --conditions "
         "looks for the pass keys with massive query and key dims zeroed (or at their mean), and as many random ones, "
         "too.",
     .examples = "  qkscope context models/world-rope models/world-drope -o runs/context\n"

@@ -92,8 +92,10 @@ static const cli_choice methods[] = {
     { NULL, 0 },
 };
 static const cli_choice finds[] = {
-    { "pass_key", 1 << QK_TASK_PASS_KEY }, { "pass_keys", 1 << QK_TASK_PASS_KEYS }, { "nothing", 0 }, { NULL, 0 },
+    { "pass_key", 1 << QK_TASK_PASS_KEY }, { "pass_keys", 1 << QK_TASK_PASS_KEYS }, { "needle", 1 << QK_TASK_NEEDLE },
+    { "nothing", 0 }, { NULL, 0 },
 };
+static const cli_choice haystacks[] = { { "world", 0 }, { "plain", 1 }, { NULL, 0 } };
 
 static const cli_choice probes[] = {
 #define X(id, name, doc) { name, 1 << QK_PROBE_##id },
@@ -340,7 +342,10 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_LENGTHS] = { "lengths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(lengths),
                          .doc = "of text, in trained contexts, ascending (0.5,1,2,4,8,16); nothing: no losses" },
     [OPTION_FIND] = { "find", "LIST", 0, GROUP_QUESTION, MATTERS SET(find, finds),
-                      .doc = "pass_key (one key), pass_keys (a key at every depth), or nothing (both)" },
+                      .doc = "pass_key, pass_keys (a key at every depth; world), needle (one of four; plain), nothing "
+                             "(all of the haystack)" },
+    [OPTION_HAYSTACK] = { "haystack", "NAME", 0, GROUP_QUESTION, MATTERS CHOICE(haystack, haystacks),
+                          .doc = "what keys hide in: the world's talk (world), or plain English (plain; with --texts)" },
     [OPTION_FIND_LENGTHS] = { "find-lengths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(find_lengths),
                               .doc = "of prompts, in trained contexts (those of --lengths up to 4)" },
     [OPTION_DEPTHS] = { "depths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(depths),

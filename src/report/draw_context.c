@@ -231,8 +231,14 @@ static qk_status draw_positions(qk_drawing *drawing, const qk_results *results, 
 
 static const struct {
     const char *task, *title;
-} tasks[] = { { "pass_key", "One pass key in the text" },
-              { "pass_keys", "A pass key at every depth, each asked for" } };
+    const char *map, *map_title;
+} tasks[] = {
+    { "pass_key", "One pass key in the text", "context-map-pass-key", "Keys found over length and depth: one key" },
+    { "pass_keys", "A pass key at every depth, each asked for", "context-map-pass-keys",
+      "Keys found over length and depth: a key at every depth" },
+    { "needle", "One needle of four, asked for by its name", "context-map-needle",
+      "Keys found over length and depth: one needle of four" },
+};
 
 static qk_status draw_keys(qk_drawing *drawing, const qk_results *results, qk_error *err)
 {
@@ -357,9 +363,7 @@ static qk_status draw_maps(qk_drawing *drawing, const qk_results *results, size_
     size_t n_columns = g.n_lengths > 7 ? 2 : COLUMNS, n_arms = count_arms(results);
     double room = (QK_FIGURE_WIDTH - 24) / (double)n_columns - GAP;
     g.width = fmin(room / (double)g.n_lengths, 44);
-    qk_figure *figure = qk_drawing_add(drawing, task ? "context-map-pass-keys" : "context-map-pass-key",
-                                       task ? "Keys found over length and depth: a key at every depth"
-                                            : "Keys found over length and depth: one key");
+    qk_figure *figure = qk_drawing_add(drawing, tasks[task].map, tasks[task].map_title);
     if (!figure) return qk_out_of_memory(err, "a figure", 0);
     qk_viridis(palette);
     double step = g.height * (double)g.n_depths + ROW_GAP;

@@ -36,8 +36,9 @@ static void put_question(FILE *stream, const qk_results *results)
     if (json_array_size(qk_rows(results, "retrieval")))
         qk_html(
             stream,
-            " Keys are hidden among idle sentences, %g prompts a depth up to two trained contexts and fewer "
+            " Keys are hidden among idle sentences%s, %g prompts a depth up to two trained contexts and fewer "
             "beyond; a key counts as found when each of its tokens is the likeliest, given the true ones before it.",
+            qk_field_is(s, "haystack", "plain") ? " in plain English" : " of the synthetic world",
             qk_field_number(s, "trials"));
     fputs("</p>\n", stream);
 }
@@ -127,13 +128,17 @@ static void put_loss_findings(FILE *stream, const qk_results *results, size_t mo
 
 static void put_findings(FILE *stream, const qk_results *results)
 {
-    static const char *const tasks[] = { "pass_key", "pass_keys" };
-    static const char *const what[] = { "one pass key", "a pass key at every depth" };
-    for (int t = 0; t < 2; t++)
-        for (size_t m = 0; m < results->n_models; m++) put_still_finds(stream, results, tasks[t], what[t], m);
-    for (int t = 0; t < 2; t++)
+    static const struct {
+        const char *name, *what, *title;
+    } tasks[] = { { "pass_key", "one pass key", "One pass key" },
+                  { "pass_keys", "a pass key at every depth", "A pass key at every depth" },
+                  { "needle", "one needle of four", "One needle of four" } };
+    for (int t = 0; t < 3; t++)
+        for (size_t m = 0; m < results->n_models; m++)
+            put_still_finds(stream, results, tasks[t].name, tasks[t].what, m);
+    for (int t = 0; t < 3; t++)
         for (double stretch = 2; stretch <= 4; stretch *= 2)
-            put_comparisons(stream, results, tasks[t], t ? "A pass key at every depth" : "One pass key", stretch);
+            put_comparisons(stream, results, tasks[t].name, tasks[t].title, stretch);
     for (size_t m = 0; m < results->n_models; m++) put_loss_findings(stream, results, m);
     for (size_t a = 0; a < json_array_size(qk_rows(results, "methods")); a++) {
         const json_t *row = json_array_get(qk_rows(results, "methods"), a), *fit = json_object_get(row, "temperature");
@@ -246,16 +251,17 @@ static void put_limits(FILE *stream, const qk_results *results)
     fputs("<li>The best method of a model is picked after the fact, from few keys: its share is too high by what luck "
           "gave it. The tests compare arms that were chosen before.</li>\n"
           "<li>Nothing was trained here: a scaling that models are usually fine-tuned with (YaRN, Llama 3, longrope) "
-          "shows "
-          "what it does without.</li>\n"
+          "shows what it does without.</li>\n"
           "<li>A low loss at a long length need not mean that the model looks back so far: cropping keeps it low too. "
-          "Keys "
-          "must be found far back.</li>\n"
-          "<li>Keys are asked for in the wording of the synthetic world: a model that never saw such questions may "
-          "know the "
-          "key and not say it.</li>\n"
-          "<li>Where every depth has its key, the questions of one prompt follow one another and each sees the answers "
-          "before it; they are less independent than their intervals take them to be.</li>\n",
+          "Keys must be found far back.</li>\n",
+          stream);
+    fputs(qk_field_is(results->settings, "haystack", "plain")
+              ? "<li>Keys are asked for in plain English: a model that was not trained on any, or only continues text, may "
+                "know the key and not say it.</li>\n"
+              : "<li>Keys are asked for in the wording of the synthetic world: a model that never saw such questions may "
+                "know the key and not say it.</li>\n"
+                "<li>Where every depth has its key, the questions of one prompt follow one another and each sees the "
+                "answers before it; they are less independent than their intervals take them to be.</li>\n",
           stream);
     if (json_is_true(json_object_get(results->settings, "joined")))
         fputs("<li>The texts are documents put behind one another: what stands far back seldom helps to predict, so "

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "study/context.h"
+#include "study/context_prompts.h"
 
 const char *const qk_context_task_names[QK_N_CONTEXT_TASKS] = {
-    [QK_TASK_PASS_KEY] = "pass_key", [QK_TASK_PASS_KEYS] = "pass_keys"
+    [QK_TASK_PASS_KEY] = "pass_key", [QK_TASK_PASS_KEYS] = "pass_keys", [QK_TASK_NEEDLE] = "needle"
 };
 
 size_t qk_context_trials(const qk_context *c, size_t length)
@@ -23,172 +23,17 @@ qk_found *qk_context_found(const qk_context *c, size_t arm, size_t task, size_t 
     return c->found + row * s->trials;
 }
 
-/* ---- prompts as tokens */
-
-typedef struct answer {
-    size_t from, n, depth;
-} answer; /* tokens; index of the depth */
-
-typedef struct prompt {
-    int32_t *tokens; /* owned */
-    size_t n_tokens, n_answers, trial;
-    answer answers[QK_HAYSTACK_KEYS];
-} prompt;
-
-typedef struct prompts {
-    const qk_context *c;
-    const qk_tokenizer *tokenizer;
-    size_t model, task, length; /* length: an index */
-    prompt *items;
-    size_t n;
-    qk_sequence *sequences;                 /* [n] as one reading sees them */
-    size_t *n_cut;                          /* [n] tokens left out in front of what it sees */
-    qk_found (*answered)[QK_HAYSTACK_KEYS]; /* [n] */
-    size_t too_long;                        /* tokens of a question that does not fit even alone; 0: all fit */
-} prompts;
-
-static qk_status encode(int32_t **tokens, size_t *n, const prompts *p, const char *text, size_t n_bytes, qk_error *err)
-{
-    const qk_tokenizer_info *info = qk_tokenizer_describe(p->tokenizer);
-    qk_status status =
-        qk_encode(tokens, n, p->tokenizer, text, n_bytes, (qk_encode_options){ .no_bos = p->c->compute->no_bos }, err);
-    if (!status && info->adds_eos && *n > 0 && (*tokens)[*n - 1] == info->eos) (*n)--;
-    return status;
-}
-
-/* Tokens that the whole text and its first n_bytes begin with alike. */
-static qk_status common_tokens(size_t *out, const prompts *p, const prompt *whole, const char *text, size_t n_bytes,
-                               qk_error *err)
-{
-    int32_t *tokens = NULL;
-    size_t n = 0, same = 0;
-    qk_status status = encode(&tokens, &n, p, text, n_bytes, err);
-    while (!status && same < n && same < whole->n_tokens && tokens[same] == whole->tokens[same]) same++;
-    free(tokens);
-    *out = same;
-    return status;
-}
-
-static size_t depth_index(const qk_context *c, double depth)
-{
-    size_t d = 0;
-    while (d + 1 < c->settings->n_depths && c->settings->depths[d] < depth - 1e-12) d++;
-    return d;
-}
-
-static qk_status find_answers(prompt *out, const prompts *p, const qk_haystack *haystack, qk_error *err)
-{
-    qk_status status = QK_OK;
-    int n_vocab = p->c->models[p->model].model->config.n_vocab;
-    for (size_t k = 0; !status && k < haystack->n_asked; k++) {
-        const qk_hidden *asked = &haystack->asked[k];
-        size_t from = 0, to = 0;
-        status = common_tokens(&from, p, out, haystack->text, asked->from, err);
-        if (!status) status = common_tokens(&to, p, out, haystack->text, asked->to, err);
-        if (!status && (to <= from || from == 0))
-            status = qk_fail(err, QK_E_FORMAT, "a key adds no token of its own to the prompt");
-        out->answers[k] = (answer){ from, to - from, depth_index(p->c, asked->depth) };
-    }
-    out->n_answers = haystack->n_asked;
-    for (size_t t = 0; !status && t < out->n_tokens; t++)
-        if (out->tokens[t] < 0 || out->tokens[t] >= n_vocab)
-            status = qk_fail(err, QK_E_FORMAT,
-                             "token %zu: expected ids of the model, 0 to %d, found %d: is the "
-                             "tokenizer another model's?",
-                             t, n_vocab - 1, (int)out->tokens[t]);
-    return status;
-}
-
-/* With `n_sentences`: tokens and text into `out` and `kept` when they fit (the earlier ones are given up); *n_tokens in
- * any case. */
-static qk_status try_sentences(prompt *out, qk_haystack *kept, size_t *n_tokens, const prompts *p,
-                               const qk_world *world, uint64_t index, const double *depths, size_t n_keys,
-                               size_t n_sentences, qk_error *err)
-{
-    qk_haystack haystack = { 0 };
-    int32_t *tokens = NULL;
-    qk_status status = qk_haystack_write(&haystack, world, QK_SPLIT_TEST, index, n_sentences, depths, n_keys, err);
-    if (!status) status = encode(&tokens, n_tokens, p, haystack.text, strlen(haystack.text), err);
-    if (!status && *n_tokens <= p->c->task_lengths[p->length]) {
-        free(out->tokens);
-        qk_haystack_free(kept);
-        out->tokens = tokens;
-        out->n_tokens = *n_tokens;
-        *kept = haystack;
-        return QK_OK;
-    }
-    free(tokens);
-    qk_haystack_free(&haystack);
-    return status;
-}
-
-/* As many sentences as fit the length; p->too_long where not even the bare question does. */
-static qk_status write_prompt(prompt *out, prompts *p, const qk_world *world, uint64_t index, const double *depths,
-                              size_t n_keys, qk_error *err)
-{
-    enum { FIRST_GUESS = 14 /* tokens of a sentence */, TRIES = 24 };
-    size_t room = p->c->task_lengths[p->length], low = 0, high = SIZE_MAX, n = room / FIRST_GUESS, n_tokens = 0;
-    qk_haystack kept = { 0 };
-    qk_status status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, 0, err);
-    size_t bare = n_tokens;
-    if (!status && bare > room) return p->too_long = bare, QK_OK;
-    for (int i = 0; !status && i < TRIES && high - low > 1; i++) {
-        n = n <= low ? low + 1 : n >= high ? high - 1 : n;
-        status = try_sentences(out, &kept, &n_tokens, p, world, index, depths, n_keys, n, err);
-        if (n_tokens <= room)
-            low = n;
-        else
-            high = n;
-        double each = n_tokens > bare ? (double)(n_tokens - bare) / (double)n : FIRST_GUESS;
-        n = (size_t)((double)(room - bare) / each);
-    }
-    if (!status) status = find_answers(out, p, &kept, err);
-    qk_haystack_free(&kept);
-    return status;
-}
-
-static void free_prompts(prompts *p)
-{
-    for (size_t i = 0; p->items && i < p->n; i++) free(p->items[i].tokens);
-    free(p->items);
-    free(p->sequences);
-    free(p->n_cut);
-    free(p->answered);
-}
-
-/* Prompts of one task and length: with one key a prompt for each depth and trial, with a key at every depth one for
- * each trial (of at most QK_HAYSTACK_KEYS depths each). */
-static qk_status write_prompts(prompts *p, const qk_world *world, qk_error *err)
-{
-    const qk_context_settings *s = p->c->settings;
-    size_t n_trials = qk_context_trials(p->c, p->c->task_lengths[p->length]);
-    size_t most = p->task == QK_TASK_PASS_KEY ? 1 : QK_HAYSTACK_KEYS, n_parts = (s->n_depths + most - 1) / most;
-    size_t n = n_trials * n_parts;
-    qk_status status = qk_new_array(&p->items, n, sizeof *p->items, "prompts", err);
-    if (!status) status = qk_new_array(&p->sequences, n, sizeof *p->sequences, "sequences", err);
-    if (!status) status = qk_new_array(&p->n_cut, n, sizeof *p->n_cut, "sequences", err);
-    if (!status) status = qk_new_array(&p->answered, n, sizeof *p->answered, "answers", err);
-    for (size_t i = 0; !status && !p->too_long && i < n; i++) {
-        size_t part = i % n_parts, first = part * most, left = s->n_depths - first, n_keys = left < most ? left : most;
-        uint64_t index = (uint64_t)i * QK_N_CONTEXT_TASKS + p->task + ((uint64_t)p->c->task_lengths[p->length] << 24);
-        p->items[i].trial = i / n_parts;
-        p->n = i + 1;
-        status = write_prompt(&p->items[i], p, world, index, s->depths + first, n_keys, err);
-    }
-    return status;
-}
-
 /* ---- one reading of the prompts */
 
 /* Crop sees the last tokens alone, a beginning-of-sequence token before them. */
-static qk_status see(prompts *p, const qk_reading *reading, int32_t ***owned, qk_error *err)
+static qk_status see(qk_context_prompts *p, const qk_reading *reading, int32_t ***owned, qk_error *err)
 {
     const qk_tokenizer_info *info = qk_tokenizer_describe(p->tokenizer);
     size_t trained = qk_trained_context(&p->c->models[p->model].model->config);
     qk_status status = qk_new_array(owned, p->n, sizeof **owned, "cut prompts", err);
     for (size_t i = 0; !status && i < p->n; i++) {
-        const prompt *it = &p->items[i];
-        const answer *last = &it->answers[it->n_answers - 1];
+        const qk_context_prompt *it = &p->items[i];
+        const qk_context_answer *last = &it->answers[it->n_answers - 1];
         int32_t *tokens = it->tokens;
         size_t n = last->from + last->n, skip = 0;
         if (reading->method == QK_METHOD_CROP && n > trained) {
@@ -209,12 +54,12 @@ static qk_status see(prompts *p, const qk_reading *reading, int32_t ***owned, qk
 
 static json_t *prompt_payload(const void *user, size_t sequence, const qk_score *score)
 {
-    const prompts *p = user;
-    const prompt *it = &p->items[sequence];
+    const qk_context_prompts *p = user;
+    const qk_context_prompt *it = &p->items[sequence];
     const qk_sequence *s = &p->sequences[sequence];
     json_t *rows = json_array();
     for (size_t k = 0; rows && k < it->n_answers; k++) {
-        const answer *a = &it->answers[k];
+        const qk_context_answer *a = &it->answers[k];
         size_t at = a->from - p->n_cut[sequence] - s->score_from; /* among the scored ones */
         bool seen = a->from >= p->n_cut[sequence] + s->score_from, right = seen;
         double nll = 0;
@@ -231,7 +76,7 @@ static json_t *prompt_payload(const void *user, size_t sequence, const qk_score 
 
 static bool keep_prompt(void *user, size_t sequence, const json_t *payload)
 {
-    prompts *p = user;
+    qk_context_prompts *p = user;
     size_t n = p->items[sequence].n_answers;
     if (json_array_size(payload) != n) return false;
     for (size_t k = 0; k < n; k++) {
@@ -244,14 +89,14 @@ static bool keep_prompt(void *user, size_t sequence, const json_t *payload)
 }
 
 /* To every arm of the model that reads so; condition 0 is the baseline. */
-static void hand_out(qk_context *c, const prompts *p, const qk_reading *reading, size_t condition)
+static void hand_out(qk_context *c, const qk_context_prompts *p, const qk_reading *reading, size_t condition)
 {
     for (size_t a = 0; a < c->n_arms; a++) {
         qk_reading own = qk_context_reading(c, &c->arms[a], c->task_lengths[p->length]);
         if (c->arms[a].model != p->model || !qk_reading_equal(&own, reading)) continue;
         for (size_t i = 0; i < p->n; i++)
             for (size_t k = 0; k < p->items[i].n_answers; k++) {
-                const prompt *it = &p->items[i];
+                const qk_context_prompt *it = &p->items[i];
                 size_t depth = it->answers[k].depth;
                 if (condition)
                     qk_context_broken(c, condition - 1, a, p->length, depth)[it->trial] = p->answered[i][k].right;
@@ -262,7 +107,7 @@ static void hand_out(qk_context *c, const prompts *p, const qk_reading *reading,
 }
 
 /* Under one condition, NULL the baseline. */
-static qk_status ask_under(prompts *p, qk_context *c, const qk_reading *reading, const qk_model *view,
+static qk_status ask_under(qk_context_prompts *p, qk_context *c, const qk_reading *reading, const qk_model *view,
                            const qk_condition *condition, qk_error *err)
 {
     char unit[160], phase[160];
@@ -287,7 +132,7 @@ static qk_status ask_under(prompts *p, qk_context *c, const qk_reading *reading,
 }
 
 /* As the reading sees them, to the arms that read so; pass keys with dims broken, too. */
-static qk_status ask(prompts *p, qk_context *c, const qk_reading *reading, qk_error *err)
+static qk_status ask(qk_context_prompts *p, qk_context *c, const qk_reading *reading, qk_error *err)
 {
     int32_t **owned = NULL;
     qk_model view;
@@ -309,10 +154,10 @@ static qk_status ask(prompts *p, qk_context *c, const qk_reading *reading, qk_er
 
 static qk_status find_at(qk_context *c, const qk_world *world, size_t model, size_t task, size_t length, qk_error *err)
 {
-    prompts p = {
+    qk_context_prompts p = {
         .c = c, .tokenizer = c->models[model].model->tokenizer, .model = model, .task = task, .length = length
     };
-    qk_status status = write_prompts(&p, world, err);
+    qk_status status = qk_context_write_prompts(&p, world, err);
     if (p.too_long) c->left_out[task][length] = p.too_long;
     for (size_t a = 0; !status && !p.too_long && a < c->n_arms; a++) {
         if (c->arms[a].model != model) continue;
@@ -325,7 +170,7 @@ static qk_status find_at(qk_context *c, const qk_world *world, size_t model, siz
         if (asked) continue;
         status = ask(&p, c, &reading, err);
     }
-    free_prompts(&p);
+    qk_context_free_prompts(&p);
     return status;
 }
 
@@ -345,8 +190,8 @@ static qk_status refuse_nothing(const qk_context *c, qk_error *err)
             room = c->task_lengths[c->settings->n_task_lengths - 1];
         }
     return qk_fail(err, QK_E_ARGUMENT,
-                   "keys: the question alone has %zu tokens, the longest length %zu; a longer one is "
-                   "needed",
+                   "keys: words, key and question alone have at least %zu tokens, the longest length %zu; a longer "
+                   "one is needed",
                    tokens, room);
 }
 

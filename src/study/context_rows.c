@@ -276,6 +276,7 @@ static json_t *settings_json(const qk_context *c)
     qk_row_json(&row, "task_lengths", numbers(s->task_lengths, s->n_task_lengths));
     qk_row_json(&row, "depths", numbers(s->depths, s->n_depths));
     qk_row_json(&row, "tasks", tasks);
+    qk_row_text(&row, "haystack", s->plain ? "plain" : "world");
     qk_row_count(&row, "trials", s->trials);
     qk_row_count(&row, "texts", c->n_texts);
     qk_row_flag(&row, "joined", c->joined);
@@ -326,7 +327,8 @@ static qk_status warn_short(json_t *warnings, const qk_context *c, qk_error *err
     for (size_t task = 0; task < QK_N_CONTEXT_TASKS; task++)
         for (size_t l = 0; !status && l < c->settings->n_task_lengths; l++)
             if (c->left_out[task][l])
-                status = qk_json_warn(warnings, err, "%s at %zu tokens is left out: the questions alone have %zu",
+                status = qk_json_warn(warnings, err, "%s at %zu tokens is left out: words, keys and questions alone have at least "
+                                      "%zu",
                                       qk_context_task_names[task], c->task_lengths[l], c->left_out[task][l]);
     return status;
 }

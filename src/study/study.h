@@ -105,7 +105,12 @@ qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t 
 /* ---- context: what happens beyond the trained context, method by method */
 
 enum { QK_CONTEXT_LENGTHS = 16, QK_CONTEXT_DEPTHS = 32 /* at most */ };
-typedef enum qk_context_task { QK_TASK_PASS_KEY, QK_TASK_PASS_KEYS, QK_N_CONTEXT_TASKS } qk_context_task;
+typedef enum qk_context_task {
+    QK_TASK_PASS_KEY,
+    QK_TASK_PASS_KEYS, /* a key at every depth, each asked for; of the world alone */
+    QK_TASK_NEEDLE,    /* one of four needles, asked for by its name; in plain English alone */
+    QK_N_CONTEXT_TASKS
+} qk_context_task;
 
 typedef struct qk_context_settings {
     unsigned methods;            /* 1 << qk_method; 0 = all that make sense for each model */
@@ -122,6 +127,7 @@ typedef struct qk_context_settings {
     bool sliding;                /* the sliding protocol too */
     size_t stride;               /* of its windows and of crop's; 0 = half and a quarter of the window */
     unsigned tasks;              /* 1 << qk_context_task */
+    bool plain;                  /* the pass key hides in plain English instead of the world's talk */
     uint64_t world;              /* seed of the prompts */
     size_t n_bootstrap;
     qk_documents *masks_from;    /* pass keys are looked for under the conditions of `edits`, too, masks found on these
