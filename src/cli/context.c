@@ -365,9 +365,9 @@ const cli_verb verb_context = {
         "under every method: rotary scalings, crop (only the last trained context is read), and for models without "
         "rotation an attention temperature, fitted on held-out text as 1 + c ln s. Losses come by length and by "
         "position, keys by length and depth; prompts and texts are the same for every arm. Without --texts the "
-        "synthetic world is read and keys hide in its talk, with them in plain English (--haystack). Documents shorter than the longest length are put behind one another. --conditions "
-        "looks for the pass keys with massive query and key dims zeroed (or at their mean), and as many random ones, "
-        "too.",
+        "synthetic world is read and keys hide in its talk, with them in plain English (--haystack). Documents "
+        "shorter than the longest length are put behind one another. --conditions looks for the pass keys with "
+        "massive query and key dims zeroed (or at their mean), and as many random ones, too.",
     .examples = "  qkscope context models/world-rope models/world-drope -o runs/context\n"
                 "  qkscope context models/tiny --method none,linear,yarn --lengths 1,2,4 --texts books/ --sliding\n"
                 "  qkscope context models/tiny --method none,yarn --conditions massive,random --lambda 3\n"

@@ -345,7 +345,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                       .doc = "pass_key, pass_keys (a key at every depth; world), needle (one of four; plain), nothing "
                              "(all of the haystack)" },
     [OPTION_HAYSTACK] = { "haystack", "NAME", 0, GROUP_QUESTION, MATTERS CHOICE(haystack, haystacks),
-                          .doc = "what keys hide in: the world's talk (world), or plain English (plain; with --texts)" },
+                          .doc = "what keys hide in: the world's talk (world), or plain English (plain; usual beside "
+                                 "--texts)" },
     [OPTION_FIND_LENGTHS] = { "find-lengths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(find_lengths),
                               .doc = "of prompts, in trained contexts (those of --lengths up to 4)" },
     [OPTION_DEPTHS] = { "depths", "LIST", 0, GROUP_QUESTION, MATTERS TEXT(depths),

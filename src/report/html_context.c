@@ -256,10 +256,10 @@ static void put_limits(FILE *stream, const qk_results *results)
           "Keys must be found far back.</li>\n",
           stream);
     fputs(qk_field_is(results->settings, "haystack", "plain")
-              ? "<li>Keys are asked for in plain English: a model that was not trained on any, or only continues text, may "
-                "know the key and not say it.</li>\n"
-              : "<li>Keys are asked for in the wording of the synthetic world: a model that never saw such questions may "
-                "know the key and not say it.</li>\n"
+              ? "<li>Keys are asked for in plain English: a model that was not trained on any, or only continues text, "
+                "may know the key and not say it.</li>\n"
+              : "<li>Keys are asked for in the wording of the synthetic world: a model that never saw such questions "
+                "may know the key and not say it.</li>\n"
                 "<li>Where every depth has its key, the questions of one prompt follow one another and each sees the "
                 "answers before it; they are less independent than their intervals take them to be.</li>\n",
           stream);
