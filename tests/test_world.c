@@ -31,7 +31,7 @@ static char *write_text(const qk_world *world, qk_split split, uint64_t index)
 static qk_question ask(const qk_world *world, qk_split split, qk_question_kind kind, uint64_t index)
 {
     qk_question question;
-    assert_ok(qk_world_ask(&question, world, split, kind, index, err));
+    assert_ok(qk_world_ask(&question, world, split, kind, index, false, err));
     assert_int_equal(question.kind, kind);
     assert_true(question.answer[0] && question.prompt[0]);
     assert_true(question.prompt[strlen(question.prompt) - 1] != ' ');
@@ -573,6 +573,33 @@ static void test_answers(void **state)
 /* ---- size */
 
 /* Tokens of the bundled tokenizer: what a model with a context of 512 sees. */
+/* The whole text of a question begins like the question alone, ends like it, and has other answers in between. */
+static void test_whole(void **state)
+{
+    (void)state;
+    qk_world *world = open_world(42);
+    size_t n_longer = 0;
+    for (qk_question_kind kind = 0; kind < QK_N_QUESTION_KINDS; kind++)
+        for (uint64_t i = 0; i < 50; i++) {
+            qk_question one = ask(world, QK_SPLIT_TRAIN, kind, i), all;
+            assert_ok(qk_world_ask(&all, world, QK_SPLIT_TRAIN, kind, i, true, err));
+            const char *last = strrchr(one.prompt, '\n');
+            size_t n_one = strlen(one.prompt), n_all = strlen(all.prompt), n_last;
+            while (last > one.prompt && last[-1] != '\n') last--; /* question and what stands before the answer */
+            n_last = strlen(last);
+            assert_string_equal(all.answer, one.answer);
+            assert_memory_equal(all.prompt, one.prompt, n_one - n_last);
+            assert_string_equal(all.prompt + n_all - n_last, last);
+            if (kind == QK_QUESTION_KEY_VALUE) assert_true(n_all > n_one); /* three keys or more */
+            if (kind == QK_QUESTION_FACT) assert_int_equal(n_all, n_one);
+            n_longer += n_all > n_one;
+            release(&one);
+            release(&all);
+        }
+    assert_true(n_longer > 100);
+    qk_world_free(world);
+}
+
 static void test_lengths(void **state)
 {
     (void)state;
@@ -605,7 +632,7 @@ int main(void)
         cmocka_unit_test(test_bytes),   cmocka_unit_test(test_streams),
         cmocka_unit_test(test_facts),   cmocka_unit_test(test_facts_are_not_stated_where_asked),
         cmocka_unit_test(test_splits),  cmocka_unit_test(test_bindings), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_answers), cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_answers), cmocka_unit_test(test_whole), cmocka_unit_test(test_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ typedef enum cli_option_id {
     OPTION_QUESTIONS, OPTION_WORLD, OPTION_CUT_LEFT, OPTION_SCORE, OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY,
     OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_PRESET, OPTION_CAPTURED,
     OPTION_OP, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_TOP_K, OPTION_BOOTSTRAP,
-    OPTION_PART, OPTION_FROM, OPTION_CATEGORIES,
+    OPTION_PART, OPTION_FROM, OPTION_CATEGORIES, OPTION_WHOLE,
     OPTION_TOKENIZER, OPTION_VALID, OPTION_HOLD_OUT, OPTION_VALID_TOKENS,
     OPTION_STEPS, OPTION_TOKENS, OPTION_BATCH, OPTION_MICRO, OPTION_LR, OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY,
     OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK, OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP,
@@ -70,7 +70,7 @@ typedef struct cli_list { const char **items; size_t n; } cli_list; /* borrows a
 typedef struct cli_options {
     bool given[N_OPTIONS];
     const char *output, *cache_dir, *split, *file, *decode, *layers;
-    bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left;
+    bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left, whole;
     bool no_decay_qk, across_documents, recompute, ignore_end;
     cli_list texts, calib, captured, hooks, questions, valid, prompts, prompt_files, stops, edits;
     const char *tokenizer, *drop_layers, *drop_pairs, *template, *category;

@@ -10,6 +10,7 @@ typedef struct range {
     qk_split split;
     const char *part;
     uint64_t from, n;
+    bool whole;
 } range;
 
 /* The bytes are ASCII: only what JSON asks for is escaped. */
@@ -45,7 +46,7 @@ static qk_status print_question(const qk_world *world, const range *asked, qk_qu
                                 qk_error *err)
 {
     qk_question question;
-    qk_status status = qk_world_ask(&question, world, asked->split, kind, i, err);
+    qk_status status = qk_world_ask(&question, world, asked->split, kind, i, asked->whole, err);
     if (status) return status;
     size_t n = strlen(question.prompt) + strlen(question.answer) + 2;
     char *text = malloc(n);
@@ -90,7 +91,10 @@ static qk_status run_world(cli_command *command, qk_error *err)
         return qk_fail(err, QK_E_ARGUMENT, "world: expected documents or questions, found '%s'", what);
     if (!questions && options->categories)
         return qk_fail(err, QK_E_ARGUMENT, "--categories: expected with questions, found with documents");
+    if (!questions && options->whole)
+        return qk_fail(err, QK_E_ARGUMENT, "--whole: expected with questions, found with documents");
     range asked = { .split = (qk_split)options->part, .part = parts[options->part], .from = options->from };
+    asked.whole = options->whole;
     asked.n = command->options.given[OPTION_LIMIT] ? options->limit : 100;
     if (asked.n > UINT64_MAX - asked.from)
         return qk_fail(err, QK_E_ARGUMENT, "--from: expected that %" PRIu64 " more can be counted, found %" PRIu64,
@@ -108,7 +112,7 @@ static qk_status run_world(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id world_options[] = {
-    OPTION_PART, OPTION_SEED, OPTION_FROM, OPTION_LIMIT, OPTION_CATEGORIES, OPTIONS_TALK, OPTION_END,
+    OPTION_PART, OPTION_SEED, OPTION_FROM, OPTION_LIMIT, OPTION_CATEGORIES, OPTION_WHOLE, OPTIONS_TALK, OPTION_END,
 };
 
 const cli_verb verb_world = {
@@ -125,5 +129,6 @@ const cli_verb verb_world = {
         "Without --limit it writes 100.",
     .examples = "  qkscope world documents --limit 1000 > train.jsonl\n"
                 "  qkscope world questions --part test --categories fact,pass_key\n"
+                "  qkscope world questions --whole --categories key_value --limit 20000 > lists.jsonl\n"
                 "  qkscope world documents --part validation --from 5000 --limit 10",
 };

@@ -13,7 +13,7 @@ static qk_status add_question(qk_quiz_set *set, const qk_world *world, qk_split 
     static const char *const sentiments[] = { "good", "bad" };
     bool closed = kind == QK_QUESTION_SENTIMENT; /* all answers are one of a few */
     char id[80];
-    qk_status status = qk_world_ask(&question, world, split, kind, index, err);
+    qk_status status = qk_world_ask(&question, world, split, kind, index, false, err);
     if (status) return status;
     snprintf(id, sizeof id, "%s-%s-%zu", part_names[split], qk_question_category(kind), index);
     qk_quiz_source source = { .id = id, .prompt = question.prompt, .answer = question.answer,

@@ -190,17 +190,22 @@ static void ask_fact(qk_world_writer *writer, qk_world_asked *asked, uint64_t in
 }
 
 qk_status qk_world_ask(qk_question *out, const qk_world *world, qk_split split, qk_question_kind kind, uint64_t index,
-                       qk_error *err)
+                       bool whole, qk_error *err)
 {
     qk_world_writer writer;
     qk_world_asked asked[MOST_ASKED];
+    size_t n_asked = 1;
     start(&writer, world, split, 1 + (uint64_t)kind, index);
     const qk_world_form *form = qk_world_choose_form(&writer);
     if (kind == QK_QUESTION_FACT) {
         ask_fact(&writer, &asked[0], index);
     } else {
-        qk_world_contexts[kind](&writer, asked);
+        n_asked = qk_world_contexts[kind](&writer, asked);
         qk_world_put(&writer, "\n");
+    }
+    for (size_t i = 1; whole && i < n_asked; i++) {
+        qk_world_put_question(&writer, form, asked[i].question);
+        qk_world_put_answer(&writer, asked[i].answer);
     }
     qk_world_put_question(&writer, form, asked[0].question);
     char *answer = writer.failed ? NULL : strdup(asked[0].answer);

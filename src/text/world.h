@@ -32,9 +32,10 @@ const char *qk_question_category(qk_question_kind kind);
 bool qk_question_is_contextual(qk_question_kind kind);
 
 /* Question `index` of a kind; those about facts go through all facts in turn.  `prompt` ends where the answer begins,
- * without the space before it; text = prompt + " " + answer. */
+ * without the space before it; text = prompt + " " + answer.  `whole`: everything that the context can be asked comes
+ * before it, with answers: text to learn from, where the skill is to look back. */
 typedef struct qk_question { char *prompt, *answer; qk_question_kind kind; } qk_question; /* both malloc'ed */
 qk_status qk_world_ask(qk_question *out, const qk_world *world, qk_split split, qk_question_kind kind, uint64_t index,
-                       qk_error *err);
+                       bool whole, qk_error *err);
 
 #endif
