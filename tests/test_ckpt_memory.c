@@ -1,32 +1,7 @@
 /* test_ckpt_memory.c - every allocation fails once: each call then says so, leaks nothing (a sanitizer looks) and
  * leaves its output alone.  Linked with --wrap, so that only our own calls fail; jansson has its own ways. */
 #include "ckpt_files.h"
-
-static long before_failure = -1; /* allocations that still succeed; -1: all */
-static bool failed;
-
-static bool fails(void)
-{
-    if (before_failure < 0 || before_failure-- > 0) return false;
-    failed = true;
-    return true;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t n);
-void *__wrap_malloc(size_t n) { return fails() ? NULL : __real_malloc(n); }
-void *__wrap_calloc(size_t n, size_t size) { return fails() ? NULL : __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t n) { return fails() ? NULL : __real_realloc(p, n); }
-char *__wrap_strdup(const char *text) { return fails() ? NULL : __real_strdup(text); }
-char *__wrap_strndup(const char *text, size_t n) { return fails() ? NULL : __real_strndup(text, n); }
+#include "failing_memory.h"
 
 typedef qk_status attempt(const char *path, qk_error *err);
 
@@ -61,11 +36,11 @@ static void each_allocation_fails_once(attempt *call, const char *name, long at_
     snprintf(path, sizeof path, "%s", name);
     for (long k = 0;; k++) {
         qk_error err = { QK_OK, "" };
-        failed = false;
+        has_failed = false;
         before_failure = k;
         qk_status status = call(path, &err);
         before_failure = -1;
-        if (!failed) {
+        if (!has_failed) {
             assert_int_equal(status, QK_OK);
             if (k < at_least) fail_msg("%s: %ld allocations, expected %ld or more", path, k, at_least);
             return;

@@ -4,8 +4,7 @@
 #include <time.h>
 
 #include "model/model.h"
-#include "program.h"
-#include "study_files.h"
+#include "training_runs.h"
 
 static const char *demo(void) { return data_path("golden/demo"); }
 
@@ -26,18 +25,13 @@ static int make_files(void **state)
     return fclose(file);
 }
 
-enum { MOST_WORDS = 60 };
-
 /* 24 steps on the built-in documents, measured every tenth; more words end with NULL. */
 static void list_words(const char **out, const char *folder, const char *const *more)
 {
     const char *usual[] = { "recalibrate", demo(), "--texts", work_path("texts.jsonl"), "--hold-out", "20", "--steps",
                             "24", "-c", "64", "-b", "4", "-t", "1", "--track", "10", "--track-documents", "4",
                             "--save-every", "5", "--valid-every", "8", "-o", folder };
-    size_t n = sizeof usual / sizeof *usual;
-    memcpy(out, usual, sizeof usual);
-    for (; *more && n < MOST_WORDS; more++) out[n++] = *more;
-    out[n] = NULL;
+    join_words(out, usual, sizeof usual / sizeof *usual, more);
 }
 
 static outcome train(const char *folder, const char *const *more)
@@ -49,37 +43,11 @@ static outcome train(const char *folder, const char *const *more)
 
 #define TRAIN(folder, ...) train(folder, (const char *const[]){ __VA_ARGS__, NULL })
 
-static void assert_done(outcome o)
-{
-    if (o.code != 0) fail_msg("exit %d: %s", o.code, o.err);
-    outcome_free(&o);
-}
-
-static const char *inside(const char *folder, const char *name)
-{
-    static char paths[8][9000];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
-
 static json_t *read_json(const char *folder, const char *name)
 {
     json_t *object = json_load_file(inside(folder, name), 0, NULL);
     if (!object) fail_msg("%s/%s: no JSON", folder, name);
     return object;
-}
-
-static void assert_same_file(const char *a, const char *b, const char *name)
-{
-    qk_map map[2];
-    assert_ok(qk_map_open(&map[0], inside(a, name), err));
-    assert_ok(qk_map_open(&map[1], inside(b, name), err));
-    if (map[0].size != map[1].size || memcmp(map[0].data, map[1].data, map[0].size) != 0)
-        fail_msg("%s differs between %s and %s", name, a, b);
-    qk_map_close(&map[0]);
-    qk_map_close(&map[1]);
 }
 
 /* ---- the bare conversion */

@@ -1,31 +1,7 @@
 /* test_report_memory.c - a report whose n-th allocation fails, for n spread over all of them: it says so, leaks nothing
  * (a sanitizer looks) and leaves no half file.  Linked with --wrap, so that only our own calls fail. */
+#include "failing_memory.h"
 #include "report_files.h"
-
-static long before_failure = -1; /* allocations that still succeed; -1: all */
-static long n_allocations;
-
-static bool fails(void)
-{
-    n_allocations++;
-    return before_failure >= 0 && before_failure-- == 0;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t n);
-void *__wrap_malloc(size_t n) { return fails() ? NULL : __real_malloc(n); }
-void *__wrap_calloc(size_t n, size_t size) { return fails() ? NULL : __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t n) { return fails() ? NULL : __real_realloc(p, n); }
-char *__wrap_strdup(const char *text) { return fails() ? NULL : __real_strdup(text); }
-char *__wrap_strndup(const char *text, size_t n) { return fails() ? NULL : __real_strndup(text, n); }
 
 static int is_half_file(const char *path, const struct stat *info, int kind, struct FTW *where)
 {

@@ -4,8 +4,7 @@
 #include <math.h>
 #include <time.h>
 
-#include "program.h"
-#include "study_files.h"
+#include "training_runs.h"
 
 static const char *model(void) { return data_path("golden/demo"); }
 
@@ -32,18 +31,13 @@ static int make_files(void **state)
     return 0;
 }
 
-enum { MOST_WORDS = 60 };
-
 /* A training on the small texts, in `folder`: 24 steps, every eighth saved, constant rate; `more` ends with NULL. */
 static void list_words(const char **out, const char *folder, const char *const *more)
 {
     const char *usual[] = { "train", model(), "--texts", work_path("texts.jsonl"), "--steps", "24", "-c", "48",
                             "-b", "2", "--schedule", "constant", "--warmup", "2", "--save-every", "8", "--valid-every",
                             "4", "--lr", "3e-3", "-t", "1", "-o", folder };
-    size_t n = sizeof usual / sizeof *usual;
-    memcpy(out, usual, sizeof usual);
-    for (; *more && n < MOST_WORDS; more++) out[n++] = *more;
-    out[n] = NULL;
+    join_words(out, usual, sizeof usual / sizeof *usual, more);
 }
 
 static outcome train(const char *folder, const char *const *more)
@@ -54,26 +48,6 @@ static outcome train(const char *folder, const char *const *more)
 }
 
 #define TRAIN(folder, ...) train(folder, (const char *const[]){ __VA_ARGS__, NULL })
-
-static void assert_done(outcome o)
-{
-    if (o.code != 0) fail_msg("exit %d: %s", o.code, o.err);
-    outcome_free(&o);
-}
-
-static void assert_same_file(const char *a, const char *b, const char *name)
-{
-    char path[2][9000];
-    qk_map map[2];
-    for (int i = 0; i < 2; i++) {
-        snprintf(path[i], sizeof path[i], "%s/%s", i ? b : a, name);
-        assert_ok(qk_map_open(&map[i], path[i], err));
-    }
-    if (map[0].size != map[1].size || memcmp(map[0].data, map[1].data, map[0].size) != 0)
-        fail_msg("%s and %s differ", path[0], path[1]);
-    qk_map_close(&map[0]);
-    qk_map_close(&map[1]);
-}
 
 static void assert_same_run(const char *a, const char *b)
 {
