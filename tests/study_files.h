@@ -40,6 +40,27 @@ static inline const char *work_path(const char *name)
     return path;
 }
 
+/* FOLDER/NAME, in one of eight static buffers. */
+static inline const char *inside(const char *folder, const char *name)
+{
+    static char paths[8][9000];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static inline void assert_same_file(const char *a, const char *b, const char *name)
+{
+    qk_map map[2];
+    assert_ok(qk_map_open(&map[0], inside(a, name), err));
+    assert_ok(qk_map_open(&map[1], inside(b, name), err));
+    if (map[0].size != map[1].size || memcmp(map[0].data, map[1].data, map[0].size) != 0)
+        fail_msg("%s differs between %s and %s", name, a, b);
+    qk_map_close(&map[0]);
+    qk_map_close(&map[1]);
+}
+
 /* llama2.c's tokenizer.bin for the 96 ids of the golden models: three markers, then the characters from space on. */
 static inline void write_tokenizer(const char *path)
 {
