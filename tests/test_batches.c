@@ -82,6 +82,24 @@ static void test_documents_are_kept_apart(void **state)
     qk_batches_free(across);
 }
 
+/* In the order given, which begins again behind the last one. */
+static void test_the_given_order_is_kept(void **state)
+{
+    (void)state;
+    enum { N = 7, N_TOKENS = 3 + 4 + 5 + 6 + 7 + 8 + 9 };
+    qk_batches *batches = NULL;
+    qk_corpus corpus = counted(N);
+    qk_batch_spec spec = { .context = 32, .n_rows = 5, .across_documents = true, .in_order = true, .seed = 3 };
+    assert_ok(qk_batches_new(&batches, &corpus, &spec, err));
+    int32_t stream[3 * N_TOKENS];
+    size_t at = 0;
+    read_stream(stream, sizeof stream / sizeof *stream, batches);
+    for (size_t epoch = 0; epoch < 3; epoch++)
+        for (size_t document = 0; document < N; at += 3 + document++) assert_int_equal(stream[at], document);
+    assert_int_equal(at, sizeof stream / sizeof *stream);
+    qk_batches_free(batches);
+}
+
 static void test_batches_go_on_where_they_stood(void **state)
 {
     (void)state;
@@ -127,6 +145,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_epoch_has_every_document_once),
         cmocka_unit_test(test_documents_are_kept_apart),
+        cmocka_unit_test(test_the_given_order_is_kept),
         cmocka_unit_test(test_batches_go_on_where_they_stood),
         cmocka_unit_test(test_batches_refuse),
     };

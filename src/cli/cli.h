@@ -35,7 +35,7 @@ typedef enum cli_option_id {
     OPTION_TOKENIZER, OPTION_VALID, OPTION_HOLD_OUT, OPTION_VALID_TOKENS,
     OPTION_STEPS, OPTION_TOKENS, OPTION_BATCH, OPTION_MICRO, OPTION_LR, OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY,
     OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK, OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP,
-    OPTION_INIT_STD, OPTION_ACROSS_DOCUMENTS, OPTION_RECOMPUTE, OPTION_SAVE_EVERY, OPTION_VALID_EVERY, OPTION_KEEP,
+    OPTION_INIT_STD, OPTION_ACROSS_DOCUMENTS, OPTION_IN_ORDER, OPTION_RECOMPUTE, OPTION_SAVE_EVERY, OPTION_VALID_EVERY, OPTION_KEEP,
     OPTION_DTYPE,
     OPTION_TRACK, OPTION_TRACK_DOCUMENTS,
     OPTION_PROMPT, OPTION_PROMPT_FILE, OPTION_MAX_NEW_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_P, OPTION_STOP,
@@ -60,18 +60,18 @@ typedef struct cli_list { const char **items; size_t n; } cli_list; /* borrows a
 #define OPTIONS_TRAINING                                                                                               \
     OPTION_OUTPUT, OPTION_JSON, OPTION_RESUME, OPTION_DRY_RUN, OPTION_DTYPE, OPTION_KEEP, OPTION_SAVE_EVERY,           \
     OPTIONS_TEXTS, OPTION_WORLD, OPTION_VALID, OPTION_HOLD_OUT, OPTION_VALID_TOKENS, OPTION_VALID_EVERY,               \
-    OPTION_CONTEXT, OPTION_NO_BOS, OPTION_ACROSS_DOCUMENTS, OPTION_STEPS, OPTION_TOKENS, OPTION_BATCH, OPTION_LR,      \
-    OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY, OPTION_MIN_LR, OPTION_WEIGHT_DECAY, OPTION_NO_DECAY_QK,              \
-    OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP, OPTION_SEED, OPTION_MICRO, OPTION_RECOMPUTE,              \
-    OPTION_PRECISION, OPTION_REFERENCE, OPTION_THREADS, OPTION_MAX_MEM, OPTION_CACHE_DIR, OPTION_TRACK,               \
-    OPTION_TRACK_DOCUMENTS, OPTION_LAMBDA, OPTION_FIGURES
+    OPTION_CONTEXT, OPTION_NO_BOS, OPTION_ACROSS_DOCUMENTS, OPTION_IN_ORDER, OPTION_STEPS, OPTION_TOKENS,              \
+    OPTION_BATCH, OPTION_LR, OPTION_SCHEDULE, OPTION_WARMUP, OPTION_DECAY, OPTION_MIN_LR, OPTION_WEIGHT_DECAY,         \
+    OPTION_NO_DECAY_QK, OPTION_BETA1, OPTION_BETA2, OPTION_EPSILON, OPTION_CLIP, OPTION_SEED, OPTION_MICRO,            \
+    OPTION_RECOMPUTE, OPTION_PRECISION, OPTION_REFERENCE, OPTION_THREADS, OPTION_MAX_MEM, OPTION_CACHE_DIR,            \
+    OPTION_TRACK, OPTION_TRACK_DOCUMENTS, OPTION_LAMBDA, OPTION_FIGURES
 
 /* What was asked; a verb reads only what it takes.  Defaults stand in options.c, per-verb ones in the verb. */
 typedef struct cli_options {
     bool given[N_OPTIONS];
     const char *output, *cache_dir, *split, *file, *decode, *layers;
     bool help, version, json, no_run, resume, dry_run, quiet, verbose, no_bos, reference, per_token, cut_left, whole;
-    bool no_decay_qk, across_documents, recompute, ignore_end;
+    bool no_decay_qk, across_documents, in_order, recompute, ignore_end;
     cli_list texts, calib, captured, hooks, questions, valid, prompts, prompt_files, stops, edits;
     const char *tokenizer, *drop_layers, *drop_pairs, *template, *category;
     uint64_t context, threads, limit, from, world, stride, seeds, seed, top_k, bootstrap, max_mem;

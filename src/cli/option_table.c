@@ -286,6 +286,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                           .doc = "of the weights at the start (0.02)" },
     [OPTION_ACROSS_DOCUMENTS] = { "across-documents", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(across_documents),
                                   .doc = "tokens see earlier documents of their row" },
+    [OPTION_IN_ORDER] = { "in-order", NULL, 0, GROUP_DOCUMENTS, MATTERS FLAG(in_order),
+                          .doc = "train on documents in the order given, a curriculum, and not in a random one" },
     [OPTION_RECOMPUTE] = { "recompute", NULL, 0, GROUP_COMPUTE, FLAG(recompute),
                            .doc = "compute activations twice instead of keeping them (generate: keep no keys and "
                                   "values)" },

@@ -146,7 +146,7 @@ static qk_status set_training(cli_training *t, cli_command *command, const qk_to
         .optimiser = t->training.optimiser,
         .corpus = qk_corpus_of(&t->text),
         .batch = { .context = o->context, .n_rows = o->batch, .across_documents = o->across_documents,
-                   .seed = o->seed },
+                   .in_order = o->in_order, .seed = o->seed },
         .micro_rows = o->micro,
         .precision = (qk_precision)o->precision,
         .reference = o->reference,

@@ -1,4 +1,4 @@
-/* batches.c - documents in seeded order, laid end to end and cut into rows of one context. */
+/* batches.c - documents in seeded or in given order, laid end to end and cut into rows of one context. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ struct qk_batches {
 
 static bool unlimited(const qk_batches *b) { return b->corpus.n_documents == UINT64_MAX; }
 
-/* A permutation that depends on seed and epoch alone. */
+/* A permutation that depends on seed and epoch alone; none where the given order is kept. */
 static void draw_order(qk_batches *b)
 {
     qk_rng rng;
@@ -29,7 +29,7 @@ static void draw_order(qk_batches *b)
     uint64_t first = qk_rng_next(&rng);
     qk_rng_seed(&rng, first + b->epoch);
     for (uint64_t i = 0; i < b->corpus.n_documents; i++) b->order[i] = i;
-    for (uint64_t i = b->corpus.n_documents; i > 1; i--) {
+    for (uint64_t i = b->corpus.n_documents; i > 1 && !b->spec.in_order; i--) {
         uint64_t j = qk_rng_below(&rng, i), kept = b->order[i - 1];
         b->order[i - 1] = b->order[j];
         b->order[j] = kept;

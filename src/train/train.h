@@ -104,6 +104,7 @@ typedef struct qk_batch_spec {
     size_t context;         /* tokens of a row */
     size_t n_rows;          /* rows of one optimiser step */
     bool across_documents;  /* a row is one sequence, whatever documents lie in it (the published DroPE code) */
+    bool in_order;          /* documents as the corpus has them, every epoch: a curriculum; else in seeded order */
     uint64_t seed;
 } qk_batch_spec;
 
