@@ -573,6 +573,30 @@ static void test_answers(void **state)
 /* ---- size */
 
 /* Tokens of the bundled tokenizer: what a model with a context of 512 sees. */
+/* What is said again is there twice: the second half of the lines has no word that the first has not. */
+static void test_echoes(void **state)
+{
+    (void)state;
+    qk_world *world = open_world(42), *same = open_world(42);
+    for (uint64_t i = 0; i < 500; i++) {
+        qk_world_document one, two;
+        assert_ok(qk_world_write_echo(&one, world, QK_SPLIT_TRAIN, i, err));
+        assert_ok(qk_world_write_echo(&two, same, QK_SPLIT_TRAIN, i, err));
+        assert_string_equal(one.text, two.text);
+        assert_string_equal(one.kind, "echo");
+        assert_in_range(one.n_bytes, 30, 900);
+        const char *last = strrchr(one.text, ' '); /* of the last line, which ends with what it had said before */
+        size_t n = strcspn(last + 1, ".");
+        char word[40];
+        snprintf(word, sizeof word, "%.*s", (int)n, last + 1);
+        assert_true(strstr(one.text, word) <= last);
+        free(one.text);
+        free(two.text);
+    }
+    qk_world_free(world);
+    qk_world_free(same);
+}
+
 /* The whole text of a question begins like the question alone, ends like it, and has other answers in between. */
 static void test_whole(void **state)
 {
@@ -632,7 +656,8 @@ int main(void)
         cmocka_unit_test(test_bytes),   cmocka_unit_test(test_streams),
         cmocka_unit_test(test_facts),   cmocka_unit_test(test_facts_are_not_stated_where_asked),
         cmocka_unit_test(test_splits),  cmocka_unit_test(test_bindings), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_answers), cmocka_unit_test(test_whole), cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_answers), cmocka_unit_test(test_whole), cmocka_unit_test(test_echoes),
+        cmocka_unit_test(test_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

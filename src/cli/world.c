@@ -27,12 +27,14 @@ static void print_text(const char *key, const char *text)
     putchar('"');
 }
 
-static qk_status print_documents(const qk_world *world, const range *asked, qk_error *err)
+typedef qk_status writes(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index, qk_error *err);
+
+static qk_status print_documents(const qk_world *world, const range *asked, writes *write, qk_error *err)
 {
     qk_status status = QK_OK;
     for (uint64_t i = asked->from; i < asked->from + asked->n && !status && !ferror(stdout); i++) {
         qk_world_document document;
-        status = qk_world_write(&document, world, asked->split, i, err);
+        status = write(&document, world, asked->split, i, err);
         if (status) break;
         printf("{\"id\": \"%s-%" PRIu64 "\", \"category\": \"%s\"", asked->part, i, document.kind);
         print_text("text", document.text);
@@ -86,13 +88,13 @@ static qk_status run_world(cli_command *command, qk_error *err)
     static const char *const parts[] = { "train", "validation", "test" };
     const cli_options *options = &command->options;
     const char *what = command->arguments.items[0];
-    bool questions = strcmp(what, "questions") == 0;
-    if (!questions && strcmp(what, "documents") != 0)
-        return qk_fail(err, QK_E_ARGUMENT, "world: expected documents or questions, found '%s'", what);
+    bool questions = strcmp(what, "questions") == 0, echoes = strcmp(what, "echoes") == 0;
+    if (!questions && !echoes && strcmp(what, "documents") != 0)
+        return qk_fail(err, QK_E_ARGUMENT, "world: expected documents, questions or echoes, found '%s'", what);
     if (!questions && options->categories)
-        return qk_fail(err, QK_E_ARGUMENT, "--categories: expected with questions, found with documents");
+        return qk_fail(err, QK_E_ARGUMENT, "--categories: expected with questions, found with %s", what);
     if (!questions && options->whole)
-        return qk_fail(err, QK_E_ARGUMENT, "--whole: expected with questions, found with documents");
+        return qk_fail(err, QK_E_ARGUMENT, "--whole: expected with questions, found with %s", what);
     range asked = { .split = (qk_split)options->part, .part = parts[options->part], .from = options->from };
     asked.whole = options->whole;
     asked.n = command->options.given[OPTION_LIMIT] ? options->limit : 100;
@@ -106,7 +108,7 @@ static qk_status run_world(cli_command *command, qk_error *err)
     if (questions)
         status = print_questions(world, &asked, options->categories ? options->categories : all, err);
     else
-        status = print_documents(world, &asked, err);
+        status = print_documents(world, &asked, echoes ? qk_world_write_echo : qk_world_write, err);
     qk_world_free(world);
     return status;
 }
@@ -118,7 +120,7 @@ static const cli_option_id world_options[] = {
 const cli_verb verb_world = {
     .name = "world",
     .run = run_world,
-    .arguments = "documents|questions",
+    .arguments = "documents|questions|echoes",
     .min_arguments = 1,
     .max_arguments = 1,
     .options = world_options,
@@ -126,9 +128,11 @@ const cli_verb verb_world = {
     .details =
         "The facts of the world are fixed; --seed, --part and the number of a document choose its text, the same\n"
         "on every machine. Parts share the facts, but no number, pair or wording that a question hangs on.\n"
+        "Echoes are short lists that are said again: training on them first teaches a model to look back.\n"
         "Without --limit it writes 100.",
     .examples = "  qkscope world documents --limit 1000 > train.jsonl\n"
                 "  qkscope world questions --part test --categories fact,pass_key\n"
                 "  qkscope world questions --whole --categories key_value --limit 20000 > lists.jsonl\n"
+                "  qkscope world echoes --limit 30000 > echoes.jsonl\n"
                 "  qkscope world documents --part validation --from 5000 --limit 10",
 };

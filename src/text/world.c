@@ -77,7 +77,9 @@ void qk_world_free(qk_world *world)
 
 /* ---- documents */
 
-/* Streams of one seed; a document's differs from every question's. */
+/* Streams of one seed: 0 documents, 1 and on the kinds of questions, then the echoes. */
+enum { ECHO_STREAM = 100 };
+
 static void start(qk_world_writer *writer, const qk_world *world, qk_split split, uint64_t stream, uint64_t index)
 {
     *writer = (qk_world_writer){ .world = world, .split = split };
@@ -106,7 +108,7 @@ static const document_kind kinds[] = {
     { "order", 8, NULL, QK_QUESTION_ORDER },
     { "sentiment", 8, NULL, QK_QUESTION_SENTIMENT },
     { "counterfact", 8, NULL, QK_QUESTION_COUNTERFACT },
-    { "echo", 5, qk_world_write_echo },
+    { "echo", 5, qk_world_write_echoes },
 };
 
 /* Training begins with documents most of which only say things again: looking back is learned first. */
@@ -141,6 +143,18 @@ static size_t draw_length(qk_world_writer *writer)
     return classes[i].least + qk_world_below(writer, classes[i].range);
 }
 
+/* What the writer has written becomes the document. */
+static qk_status finish(qk_world_document *out, qk_world_writer *writer, const char *kind, qk_error *err)
+{
+    if (writer->failed) {
+        free(writer->text);
+        return qk_out_of_memory(err, "document of the world", writer->n);
+    }
+    while (writer->text[writer->n - 1] == '\n') writer->text[--writer->n] = '\0';
+    *out = (qk_world_document){ writer->text, writer->n, kind };
+    return QK_OK;
+}
+
 qk_status qk_world_write(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index, qk_error *err)
 {
     qk_world_writer writer;
@@ -151,13 +165,16 @@ qk_status qk_world_write(qk_world_document *out, const qk_world *world, qk_split
         kind->write(&writer, wanted);
     else
         qk_world_write_asking(&writer, kind->asks, wanted);
-    if (writer.failed) {
-        free(writer.text);
-        return qk_out_of_memory(err, "document of the world", wanted);
-    }
-    while (writer.text[writer.n - 1] == '\n') writer.text[--writer.n] = '\0';
-    *out = (qk_world_document){ writer.text, writer.n, kind->name };
-    return QK_OK;
+    return finish(out, &writer, kind->name, err);
+}
+
+qk_status qk_world_write_echo(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index,
+                              qk_error *err)
+{
+    qk_world_writer writer;
+    start(&writer, world, split, ECHO_STREAM, index);
+    qk_world_say_once(&writer);
+    return finish(out, &writer, "echo", err);
 }
 
 /* ---- questions */

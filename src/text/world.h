@@ -21,6 +21,11 @@ void qk_world_free(qk_world *world);
 typedef struct qk_world_document { char *text; size_t n_bytes; const char *kind; } qk_world_document;
 qk_status qk_world_write(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index, qk_error *err);
 
+/* Echo `index`: a few words or pairs that are said two to four times, 30 to 900 bytes; kind "echo".  Short texts whose end
+ * can be told from their start alone: what a model learns to look back from. */
+qk_status qk_world_write_echo(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index,
+                              qk_error *err);
+
 typedef enum qk_question_kind {
     QK_QUESTION_FACT,                                                   /* parametric */
     QK_QUESTION_PASS_KEY, QK_QUESTION_KEY_VALUE, QK_QUESTION_SUM, QK_QUESTION_ORDER, QK_QUESTION_SENTIMENT,

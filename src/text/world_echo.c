@@ -104,7 +104,14 @@ static void sing(qk_world_writer *writer)
     qk_world_put(writer, "\n");
 }
 
-void qk_world_write_echo(qk_world_writer *writer, size_t wanted)
+/* Mostly words: that they come in the same order is learned first. */
+void qk_world_say_once(qk_world_writer *writer)
+{
+    if (qk_world_chance(writer, 70)) say_again(writer);
+    else pair_again(writer);
+}
+
+void qk_world_write_echoes(qk_world_writer *writer, size_t wanted)
 {
     while (writer->n < wanted && !writer->failed) {
         size_t drawn = qk_world_below(writer, 100);

@@ -157,7 +157,8 @@ extern qk_world_context *const qk_world_contexts[QK_N_QUESTION_KINDS]; /* NULL f
 typedef void qk_world_register(qk_world_writer *writer, size_t wanted);
 qk_world_register qk_world_write_story, qk_world_write_report, qk_world_write_dialogue, qk_world_write_manual,
     qk_world_write_letter;
-qk_world_register qk_world_write_quiz, qk_world_write_lesson, qk_world_write_echo;
+qk_world_register qk_world_write_quiz, qk_world_write_lesson, qk_world_write_echoes;
+void qk_world_say_once(qk_world_writer *writer); /* one echo */
 void qk_world_write_asking(qk_world_writer *writer, qk_question_kind first, size_t wanted);
 void qk_world_write_drill(qk_world_writer *writer); /* a few sums, bare */
 
