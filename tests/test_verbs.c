@@ -163,7 +163,7 @@ static void test_world(void **state)
     outcome_free(&two);
     outcome_free(&one);
     outcome_free(&three);
-    assert_rejected(run_program("world", "poems"), 2, "expected documents or questions, found 'poems'");
+    assert_rejected(run_program("world", "poems"), 2, "expected documents, questions or echoes, found 'poems'");
     assert_rejected(run_program("world", "documents", "--categories", "sum"), 2, "--categories");
     assert_rejected(run_program("world", "questions", "--categories", "sums"), 2, "--categories");
     assert_rejected(run_program("world", "questions", "--part", "dev"), 2, "--part");
