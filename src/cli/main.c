@@ -45,7 +45,7 @@ static void print_overview(FILE *stream)
           "Usage: qkscope VERB MODEL... [options]\n\nVerbs:\n",
           stream);
     for (const cli_verb *const *verb = verbs; *verb; verb++)
-        fprintf(stream, "  %-10s %s\n", (*verb)->name, (*verb)->line);
+        fprintf(stream, "  %-11s %s\n", (*verb)->name, (*verb)->line);
     fputs(
         "\nMODEL is a Hugging Face folder, a .safetensors, .gguf or llama2.c .bin file, or org/name[@revision] in the\n"
         "local Hugging Face cache. Results go to stdout, progress and talk to stderr.\n"
