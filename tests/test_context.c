@@ -294,7 +294,10 @@ static void broken_keys_are_scored_as_by_hand(void **state)
     assert_int_equal(plan.n_arms, 5);
     size_t n = 0, from = 1, length = 3 * TRAINED;
     int32_t *tokens = fit_by_hand(&n, &from, &model, length, (uint64_t)length << 24);
-    double before = 0;
+    double before = 0, dims = 0;
+    for (size_t e = 0; e < plan.arms[1].n_edits; e++) dims += (double)plan.arms[1].n_dims[e];
+    assert_true(dims > 0);
+    assert_int_equal(number(json_array_get(json_object_get(results, "broken"), 0), "dims"), dims);
     for (size_t a = 0; a < plan.n_arms; a++) {
         char unit[96];
         const qk_sequence sequence = { tokens, n, from };

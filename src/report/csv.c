@@ -77,7 +77,7 @@ static const csv_table context_tables[] = {
       "model model_name arm reference task stretch length name n both only_reference only_arm neither estimate "
       "ci95:pair p log10_p log10_p_holm refused" },
     { "context-broken.csv", "broken", NULL,
-      "model model_name arm method condition stretch length n right accuracy ci95:pair" },
+      "model model_name arm method condition dims stretch length n right accuracy ci95:pair" },
     { "context-broken-tests.csv", "broken_tests", NULL,
       "model model_name arm method condition against stretch length name n estimate ci95:pair p log10_p log10_p_holm "
       "refused" },

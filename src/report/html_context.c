@@ -161,6 +161,7 @@ static void put_broken(FILE *stream, const qk_results *results)
         { "model", "model", QK_CELL_MODEL, NULL },
         { "method", "method", QK_CELL_TEXT, NULL },
         { "condition", "condition", QK_CELL_TEXT, "massive and random: zeroed; mean: massive dims at their mean" },
+        { "dims", "dims", QK_CELL_NUMBER, "edited, of queries and keys in all layers" },
         { "length", "stretch", QK_CELL_NUMBER, "trained contexts" },
         { "keys", "n", QK_CELL_NUMBER, "all depths" },
         { "found", "right", QK_CELL_NUMBER, "random: mean over the controls" },

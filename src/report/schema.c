@@ -194,7 +194,8 @@ static const qk_field context_test_fields[] = {
 };
 static const qk_field broken_fields[] = {
     { "model", QK_IS_MODEL }, { "arm", QK_IS_COUNT }, { "method", QK_IS_TEXT }, { "condition", QK_IS_TEXT },
-    { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "n", QK_IS_COUNT }, { "right", QK_IS_NUMBER_OR_NULL },
+    { "dims", QK_IS_COUNT }, { "stretch", QK_IS_NUMBER }, { "length", QK_IS_COUNT }, { "n", QK_IS_COUNT },
+    { "right", QK_IS_NUMBER_OR_NULL },
     { "accuracy", QK_IS_NUMBER_OR_NULL }, { "ci95", QK_IS_PAIR_OR_NULL }, END
 };
 static const qk_field broken_test_fields[] = {

@@ -59,6 +59,7 @@ typedef struct qk_context {
     size_t n_broken;                 /* conditions beside the baseline, 0 = none */
     bool *broken;                    /* [n_broken][n_arms][n_task_lengths][n_depths][trials] found */
     bool is_broken[QK_CONTEXT_ARMS]; /* by model */
+    size_t n_dims[QK_CONTEXT_ARMS];  /* by model: massive dims over all layers and tensors, so many in each condition */
     json_t *notes;                   /* warnings met on the way */
     json_t *plan;                    /* rows, with plan_only */
     struct { double tokens, sequences, passes, flops; qk_plan largest; } work; /* of the model at hand */

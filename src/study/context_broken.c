@@ -22,8 +22,10 @@ qk_status qk_context_plan_broken(qk_context *c, size_t model, qk_error *err)
     status = qk_disrupt_plan_model(&c->edits, named, s->masks_from, &s->edits,
                                    qk_disrupt_layer_flags(c->models, c->n_models), &c->budget, &why);
     if (status && status != QK_E_CHECK) return qk_fail(err, status, "%s", why.message);
+    c->is_broken[model] = status == QK_OK;
+    for (size_t e = 0; !status && e < c->edits.arms[1].n_edits; e++)
+        c->n_dims[model] += c->edits.arms[1].n_dims[e];
     if (!status) return QK_OK;
-    c->is_broken[model] = false;
     return qk_json_warn(c->notes, err, "%s (this model was not broken)", why.message);
 }
 
@@ -77,6 +79,7 @@ static qk_status add_share(json_t *rows, const qk_context *c, const shown *condi
     qk_row row = qk_row_start();
     qk_interval wilson = qk_wilson(qk_sum(marks, n), n);
     put_place(&row, c, arm, condition->name, length);
+    qk_row_count(&row, "dims", c->n_dims[c->arms[arm].model]);
     qk_row_count(&row, "n", n);
     qk_row_number(&row, "right", qk_sum(marks, n));
     qk_row_number(&row, "accuracy", wilson.estimate);

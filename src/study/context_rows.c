@@ -327,8 +327,8 @@ static qk_status warn_short(json_t *warnings, const qk_context *c, qk_error *err
     for (size_t task = 0; task < QK_N_CONTEXT_TASKS; task++)
         for (size_t l = 0; !status && l < c->settings->n_task_lengths; l++)
             if (c->left_out[task][l])
-                status = qk_json_warn(warnings, err, "%s at %zu tokens is left out: words, keys and questions alone have at least "
-                                      "%zu",
+                status = qk_json_warn(warnings, err,
+                                      "%s at %zu tokens is left out: words, keys and questions alone have at least %zu",
                                       qk_context_task_names[task], c->task_lengths[l], c->left_out[task][l]);
     return status;
 }
