@@ -262,6 +262,38 @@ static void plain_keys_are_those_of_the_probes(void **state)
     qk_model_close(model.model);
 }
 
+/* Two arms on the same eight prompts: what each alone finds, and the difference, of the arm less the reference. */
+static void arms_are_compared_the_right_way_round(void **state)
+{
+    (void)state;
+    qk_named_model model = open_demo();
+    qk_context_settings s = usual;
+    qk_found found[2 * QK_N_CONTEXT_TASKS * 8] = { { 0 } };
+    s.n_lengths = 0;
+    s.task_lengths[0] = 2;
+    s.n_task_lengths = s.n_depths = 1;
+    s.trials = 8;
+    s.tasks = 1 << QK_TASK_PASS_KEY;
+    qk_context c = { .models = &model, .n_models = 1, .settings = &s, .compute = &(qk_compute){ 0 }, .trained = TRAINED,
+                     .task_lengths = { 2 * TRAINED }, .arms = { { 0, QK_METHOD_NONE }, { 0, QK_METHOD_YARN } },
+                     .n_arms = 2, .found = found, .notes = json_array() };
+    qk_documents none = { 0 };
+    json_t *results = NULL;
+    for (size_t i = 0; i < 8; i++) {
+        qk_context_found(&c, 0, QK_TASK_PASS_KEY, 0, 0)[i].right = i == 0;
+        qk_context_found(&c, 1, QK_TASK_PASS_KEY, 0, 0)[i].right = i >= 1 && i < 7;
+    }
+    assert_ok(qk_context_results(&results, &c, &none, err));
+    const json_t *row = find(results, "tests", "yarn", 2, NULL, NULL);
+    assert_int_equal(number(row, "only_arm"), 6);
+    assert_int_equal(number(row, "only_reference"), 1);
+    assert_near(number(row, "estimate"), 5.0 / 8, 1e-12);
+    assert_near(pow(10, number(row, "log10_p_holm")), 0.125, 1e-12); /* 2 (1 + 7) / 2^7 */
+    json_decref(results);
+    json_decref(c.notes);
+    qk_model_close(model.model);
+}
+
 /* The loss of a key with dims zeroed: the journal against a pass by hand with the edits of the same masks. */
 static void broken_keys_are_scored_as_by_hand(void **state)
 {
@@ -584,6 +616,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_stand_at_their_depth),
         cmocka_unit_test(keys_are_scored_as_by_hand),
+        cmocka_unit_test(arms_are_compared_the_right_way_round),
         cmocka_unit_test(plain_keys_are_those_of_the_probes),
         cmocka_unit_test(broken_keys_are_scored_as_by_hand),
         cmocka_unit_test(losses_are_those_of_the_windows),

@@ -20,7 +20,11 @@ static void maps_and_tables_are_whole(void **state)
     json_t *results = load_context(true);
     save_run("context", "context", results);
     assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
-    assert_int_equal(check_svgs("context"), 4);
+    assert_int_equal(check_svgs("context"), 5);
+    /* the places where some key is found: world-rope within its context, crop and yarn at 2 and 4 times */
+    expect_marks("context", "context-broken", "massive zeroed: ", 5);
+    expect_marks("context", "context-broken", "<circle", 5 * 3 + 3);
+    expect_marks("context", "context-broken", "world-rope yarn, 4x, as it is: 66.7 % of 3 keys", 1);
     expect_marks("context", "context-map-pass-key", " trained contexts, depth ", ARMS * LENGTHS * DEPTHS);
     expect_marks("context", "context-map-pass-key",
                  "world-rope yarn, 4 trained contexts, depth 50 %: 1 of 1 (95 % interval "
@@ -46,6 +50,29 @@ static void maps_and_tables_are_whole(void **state)
     assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
     page = read_text(in_scratch("context", "report.html"));
     assert_null(strstr(page, "id=\"answer\"")); /* without broken keys or tasks beside it there is nothing to answer */
+    free(page);
+    json_decref(results);
+}
+
+/* The reference against the others, as the tests say: one finds more, one fewer, the rest is open. */
+static void the_reference_is_compared_the_right_way_round(void **state)
+{
+    (void)state;
+    json_t *results = load_context(false), *rows = json_object_get(results, "tests"), *row;
+    size_t i, n = 0;
+    json_array_foreach(rows, i, row)
+    {
+        if (json_number_value(json_object_get(row, "stretch")) != 4) continue;
+        json_object_set_new(row, "estimate", json_real(n == 0 ? 0.5 : -0.5));
+        json_object_set_new(row, "log10_p_holm", json_real(n < 3 ? -4 : -0.5));
+        n++;
+    }
+    save_run("context", "context", results);
+    assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
+    char *page = read_text(in_scratch("context", "report.html"));
+    assert_int_equal(n, 6);
+    assert_int_equal(count(page, "finds more than 2 of the other arms, fewer than 1, and cannot be told apart from 3"),
+                     1);
     free(page);
     json_decref(results);
 }
@@ -237,6 +264,7 @@ int main(void)
     if (!make_scratch()) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_and_tables_are_whole),
+        cmocka_unit_test(the_reference_is_compared_the_right_way_round),
         cmocka_unit_test(yes_needs_both_tests),
         cmocka_unit_test(what_was_not_asked_is_not_answered),
         cmocka_unit_test(keys_are_counted_at_four_times),

@@ -45,7 +45,7 @@ qk_status qk_draw_results(qk_drawing *drawing, const qk_results *results, qk_err
                                     qk_draw_pair_norms, NULL };
     static const draw disrupt[] = { qk_draw_delta, qk_draw_perplexity, qk_draw_delta_documents, NULL };
     static const draw tasks[] = { qk_draw_kinds, qk_draw_accuracy, NULL };
-    static const draw context[] = { qk_draw_context, qk_draw_context_maps, NULL };
+    static const draw context[] = { qk_draw_context, qk_draw_context_broken, qk_draw_context_maps, NULL };
     static const draw training[] = { qk_draw_tracked_loss, qk_draw_tracked_counts, qk_draw_tracked_peaks,
                                      qk_draw_tracked_overlap, qk_draw_tracked_ablation, qk_draw_tracked_lengths,
                                      qk_draw_tracked_sinks, qk_draw_temperature, NULL };

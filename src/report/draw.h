@@ -31,6 +31,7 @@ qk_status qk_draw_perplexity(qk_drawing *drawing, const qk_results *results, qk_
 qk_status qk_draw_delta(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_kinds(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_context(qk_drawing *drawing, const qk_results *results, qk_error *err);
+qk_status qk_draw_context_broken(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_context_maps(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_accuracy(qk_drawing *drawing, const qk_results *results, qk_error *err);
 qk_status qk_draw_delta_documents(qk_drawing *drawing, const qk_results *results, qk_error *err);

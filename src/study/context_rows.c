@@ -181,7 +181,7 @@ static qk_status add_test(json_t *rows, double *log10_p, const qk_context *c, si
         for (size_t i = 0; i < n_trials; i++)
             count[qk_context_found(c, reference, task, length, d)[i].right]
                  [qk_context_found(c, arm, task, length, d)[i].right]++;
-    qk_test test = qk_test_mcnemar(n_trials * c->settings->n_depths, count[1][0], count[0][1]);
+    qk_test test = qk_test_mcnemar(n_trials * c->settings->n_depths, count[0][1], count[1][0]);
     json_t *object = qk_json_test(&test, NULL);
     qk_row row = { object, !object };
     *log10_p = test.log10_p;
