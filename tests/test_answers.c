@@ -270,7 +270,8 @@ static void write_alone(char out[400], const qk_model *model, const char *prompt
     assert_ok(qk_tokenize(&tokens, &n, model, prompt, strlen(prompt), true, err));
     qk_prompt one = { tokens, n };
     qk_generate_spec spec = { .prompts = &one, .n_prompts = 1, .conditions = condition,
-                              .n_conditions = condition != NULL, .phase = phase, .max_new_tokens = N_NEW, .stops = stops, .n_stops = 1,
+                              .n_conditions = condition != NULL, .phase = phase, .max_new_tokens = N_NEW,
+                              .stops = stops, .n_stops = 1,
                               .allow_idle_edits = true, .recompute = true, .n_threads = 1 };
     assert_ok(qk_generate(&result, model, &spec, err));
     snprintf(out, 400, "%s", result->items[0].text);
@@ -493,6 +494,49 @@ static void keys_are_counted_by_what_became_of_them(void **state)
     qk_model_close(demo.model);
 }
 
+/* --preset jin: in prefill alone, in each head the dim of largest norm over the prompt at its mean over the prompt. */
+static void the_protocol_of_jin(void **state)
+{
+    (void)state;
+    qk_named_model demo = open_demo();
+    save_questions(work_path("said.jsonl"), demo.model);
+    qk_quiz quiz = load(work_path("said.jsonl"), QK_SCORE_CONTAINS);
+    qk_quiz exact = load(work_path("said.jsonl"), QK_SCORE_EXACT);
+    qk_tasks_settings settings = { .broken = true, .max_new = N_NEW };
+    settings.edits = (qk_disrupt_settings) { .preset = QK_PRESET_JIN, .top_k = 1, .n_controls = 1, .seed = 42 };
+    qk_run *run = open_run("jin", false);
+    json_t *results;
+    assert_refused(qk_study_tasks(&results, &demo, 1, &exact, NULL, &settings, &one_thread, NULL, err), QK_E_ARGUMENT,
+                   "--preset jin: expected answers that are written (--score generated, first-integer or contains), "
+                   "found category first judged by exact");
+    assert_ok(qk_study_tasks(&results, &demo, 1, &quiz, NULL, &settings, &one_thread, run, err));
+    json_t *samples = samples_of(run);
+    assert_int_equal(json_array_size(samples), 3 * N_QUESTIONS);
+    qk_edit edits[16];
+    size_t n_edits = 0, n_changed = 0;
+    for (int l = 0; l < demo.model->config.n_layers; l++)
+        for (int t = 0; t < 2; t++) {
+            assert_true(n_edits < 16);
+            edits[n_edits++] = (qk_edit) { .site = t ? QK_SITE_ROT_K : QK_SITE_ROT_Q, .layer = l,
+                                           .op = QK_OP_HEAD_MEAN, .top_k = 1 };
+        }
+    const qk_condition jin = { "massive", edits, n_edits };
+    for (size_t i = 0; i < N_QUESTIONS; i++) {
+        char alone[400];
+        write_alone(alone, demo.model, quiz.items[i].prompt, &jin, QK_PHASE_PREFILL);
+        assert_string_equal(text(sample(samples, "massive", i), "response"), alone);
+        n_changed += strcmp(alone, text(sample(samples, "baseline", i), "response")) != 0;
+    }
+    assert_true(n_changed >= 2);
+    const json_t *told = json_object_get(results, "settings");
+    assert_string_equal(text(told, "preset"), "jin");
+    assert_string_equal(text(told, "phase"), "prefill");
+    json_decref(results), json_decref(samples);
+    qk_run_close(run);
+    qk_quiz_free(&quiz), qk_quiz_free(&exact);
+    qk_model_close(demo.model);
+}
+
 static void options_of_writing_need_it(void **state)
 {
     (void)state;
@@ -527,7 +571,8 @@ static void the_report_has_them(void **state)
     assert_non_null(strstr(o.out, "detectable"));
     outcome_free(&o);
     static const char *const parts[] = {
-        "as it is and broken, side by side", "unparsed", "What became of the keys", "Written answers are judged by rule",
+        "as it is and broken, side by side", "unparsed", "What became of the keys",
+        "Written answers are judged by rule",
         "not in the answers that the model writes (Jin et al. 2025)",
     };
     qk_map page;
@@ -553,6 +598,7 @@ int main(void)
         cmocka_unit_test(unparsed_is_a_column_and_wrong),
         cmocka_unit_test(a_resumed_study_writes_the_same),
         cmocka_unit_test(keys_are_counted_by_what_became_of_them),
+        cmocka_unit_test(the_protocol_of_jin),
         cmocka_unit_test(options_of_writing_need_it),
         cmocka_unit_test(the_report_has_them),
     };

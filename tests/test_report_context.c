@@ -132,7 +132,7 @@ static void yes_needs_both_tests(void **state)
         { -0.4, -3, -0.1, -0.5, "<b>It is not shown that it is they</b>" },
         { -0.4, -3, 0.1, -3, "<b>It is not shown that it is they</b>" },
         { -0.1, -0.5, -0.4, -3, "<b>It is not shown</b> that they are needed" },
-        { 0.4, -3, 0.4, -3, "<b>No</b>: with them zeroed it finds more" },
+        { 0.4, -3, 0.4, -3, "<b>No</b>: with them broken it finds more" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *tasks = broken(cases[i].change, cases[i].p, cases[i].more, cases[i].p_more);

@@ -190,8 +190,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                            .doc = "questions: .jsonl, .json or .csv; repeatable" },
     [OPTION_FORMAT] = { "format", "FORM", 0, GROUP_DOCUMENTS, MATTERS CHOICE(format, formats),
                         .doc = "of --questions: prompt (prompt, answer, category, kind), statements (statement, "
-                               "label), yes-no, question, gsm8k (question, answer), choices (question, choices, answer), aqua "
-                               "(question, options, correct), imdb (text, label) (as the first row has it)" },
+                               "label), yes-no, question, gsm8k (question, answer), choices (question, choices, answer), "
+                               "aqua (question, options, correct), imdb (text, label) (as the first row has it)" },
     [OPTION_TEMPLATE] = { "template", "TEXT", 0, GROUP_DOCUMENTS, MATTERS TEXT(template),
                           .doc = "prompts of --questions, such as 'Q: {question}\\nA:', fields in braces, {choices} "
                                  "lists them (the form's)" },
@@ -219,7 +219,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SITE] = { "site", "S", 0, GROUP_QUESTION, MATTERS CHOICE(site, sites),
                       .doc = "pre or post: before or after the rotation (pre)" },
     [OPTION_PRESET] = { "preset", "NAME", 0, GROUP_QUESTION, MATTERS CHOICE(preset, presets), .aliases = { "compat" },
-                        .doc = "africa or jin: as the published experiment did it" },
+                        .doc = "africa or jin (tasks: jin): as the published experiment did it" },
     [OPTION_CAPTURED] = { "captured", "q=FILE", 0, GROUP_DOCUMENTS, LIST(captured),
                           .doc = "q, k or v captured elsewhere, .npy or FILE.safetensors[:TENSOR]; repeatable" },
     [OPTION_OP] = { "op", "OP", 0, GROUP_QUESTION, MATTERS CHOICE(op, ops), .aliases = { "reset-type" },

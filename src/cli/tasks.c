@@ -272,11 +272,12 @@ static qk_status run_study(cli_command *command, const cli_models *models, const
                            const qk_tasks_settings *settings, const qk_compute *compute, qk_error *err)
 {
     qk_documents questions = { 0 }, calibration = { 0 };
-    qk_documents *masks_from = settings->broken ? &calibration : NULL;
+    bool calibrates = settings->broken && settings->edits.preset != QK_PRESET_JIN;
+    qk_documents *masks_from = calibrates ? &calibration : NULL;
     const qk_documents *sets[] = { &questions, masks_from };
     cli_run run = { 0 };
     json_t *results = NULL;
-    qk_status status = settings->broken ? load_calibration(&calibration, command, quiz, err) : QK_OK;
+    qk_status status = calibrates ? load_calibration(&calibration, command, quiz, err) : QK_OK;
     if (!status) status = as_documents(&questions, quiz, err);
     if (!status) status = cli_run_open(&run, command, models, sets, 2, err);
     if (!status)
@@ -296,15 +297,29 @@ static const cli_option_id of_edits[] = {
     OPTION_CONTROL, OPTION_SEEDS, OPTION_END,
 };
 
+static const cli_option_id jin_fixes[] = {
+    OPTION_LAMBDA, OPTION_CRITERION, OPTION_SITE, OPTION_TENSORS, OPTION_LAYERS, OPTION_CONTROL, OPTION_CALIB,
+    OPTION_PHASE,  OPTION_END,
+};
+
 static qk_status settings_of(qk_tasks_settings *settings, cli_options *options, qk_error *err)
 {
     int all = CONDITION_MASSIVE | CONDITION_MEAN | CONDITION_RANDOM;
+    bool jin = options->preset == QK_PRESET_JIN;
+    if (jin) all = CONDITION_MASSIVE | CONDITION_RANDOM; /* its massive is at its mean */
     int conditions = options->given[OPTION_CONDITIONS] ? options->conditions : all;
+    qk_status status = jin ? cli_check_preset(options, jin_fixes, err) : QK_OK;
+    if (status) return status;
+    if (options->preset == QK_PRESET_AFRICA)
+        return qk_fail(err, QK_E_ARGUMENT, "--preset: expected jin for tasks, found africa");
+    if (jin && conditions & CONDITION_MEAN)
+        return qk_fail(err, QK_E_ARGUMENT, "--conditions mean: expected no --preset jin beside it, whose massive does "
+                       "so");
     if (!options->given[OPTION_SEEDS]) options->seeds = USUAL_SEEDS;
     if (!options->given[OPTION_CONDITIONS]) options->conditions = all | CONDITION_BASELINE;
     *settings = (qk_tasks_settings){
         .cut_left = options->cut_left,
-        .prefill = options->phase == QK_PHASE_PREFILL,
+        .prefill = options->phase == QK_PHASE_PREFILL || jin,
         .max_new = options->given[OPTION_MAX_NEW_TOKENS] ? options->max_new_tokens : 0,
         .broken = (conditions & all) != 0,
         .lenient = !options->given[OPTION_CONDITIONS],
@@ -315,6 +330,7 @@ static qk_status settings_of(qk_tasks_settings *settings, cli_options *options, 
                    .control = (qk_control)options->control,
                    .n_controls = conditions & CONDITION_RANDOM ? options->seeds : 0,
                    .seed = options->seed,
+                   .preset = (qk_preset)options->preset,
                    .top_k = options->top_k },
     };
     for (int t = 0; t < QK_N_TENSORS; t++) settings->edits.tensor[t] = options->tensors >> t & 1;
@@ -324,13 +340,13 @@ static qk_status settings_of(qk_tasks_settings *settings, cli_options *options, 
                            cli_option_name(*o));
     if (options->control == CONTROL_ROPE)
         return qk_fail(err, QK_E_ARGUMENT, "--control: expected excluding, uniform or same-head, found rope");
-    return cli_check_top_k(options, err);
+    return jin ? QK_OK : cli_check_top_k(options, err);
 }
 
 /* Options of writing where nothing is written would be read by nobody. */
 static qk_status check_written(const cli_options *options, const qk_quiz *quiz, qk_error *err)
 {
-    static const cli_option_id of_writing[] = { OPTION_PHASE, OPTION_MAX_NEW_TOKENS, OPTION_END };
+    static const cli_option_id of_writing[] = { OPTION_PHASE, OPTION_PRESET, OPTION_MAX_NEW_TOKENS, OPTION_END };
     for (size_t c = 0; c < quiz->n_categories; c++)
         if (qk_is_generated(quiz->categories[c].scoring)) return QK_OK;
     for (const cli_option_id *o = of_writing; *o != OPTION_END; o++)
@@ -379,7 +395,7 @@ static const cli_option_id tasks_options[] = {
     OPTION_QUESTIONS, OPTION_FORMAT, OPTION_TEMPLATE, OPTION_KIND, OPTION_CATEGORY, OPTION_WORLD, OPTION_PART,
     OPTION_CATEGORIES, OPTIONS_PROBES, OPTION_PROBE_SEED, OPTION_LIMIT, OPTION_SCORE,
     OPTION_MAX_NEW_TOKENS, OPTION_PHASE,
-    OPTION_CUT_LEFT,  OPTION_CONDITIONS, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
+    OPTION_CUT_LEFT,  OPTION_CONDITIONS, OPTION_PRESET, OPTION_LAMBDA, OPTION_CRITERION, OPTION_TOP_K, OPTION_SITE,
     OPTION_TENSORS,   OPTION_LAYERS, OPTION_CONTROL, OPTION_SEEDS, OPTION_SEED, OPTION_CALIB,
     OPTIONS_COMPUTE,  OPTIONS_RUN, OPTIONS_TALK, OPTION_END,
 };
@@ -409,6 +425,7 @@ const cli_verb verb_tasks = {
                 "  qkscope tasks models/tiny --conditions baseline --categories fact,pass_key\n"
                 "  qkscope tasks models/tiny --questions facts.jsonl --questions keys.jsonl\n"
                 "  qkscope tasks models/tiny --categories pass_key,sum --score first-integer --phase prefill\n"
+                "  qkscope tasks models/tiny --probes jin --preset jin --score contains\n"
                 "  qkscope tasks models/tiny --questions cities.csv --limit 1000 --calib calib.jsonl\n"
                 "  qkscope tasks models/tiny --questions gsm8k.jsonl --template 'Q: {question}\\nA: The answer is'\n"
                 "  qkscope tasks models/tiny --questions questions.jsonl --limit 100 -c 256 --cut-left --json --no-run",

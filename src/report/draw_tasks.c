@@ -60,7 +60,7 @@ static void draw_model(qk_figure *figure, const qk_panel *panel, const qk_result
     qk_plot_whisker(figure, panel, y, 100 * ci[0], 100 * ci[1], true, colour);
     qk_draw_condition(figure, x, y, condition, colour,
                       qk_figure_text(figure, "%s, %s, %s: %s %% of %zu questions (95 %% interval %s to %s)",
-                                     results->models[model].name, qk_condition_words(condition),
+                                     results->models[model].name, qk_condition_words(results, condition),
                                      qk_field_text(row, "category"), text, qk_field_index(row, "questions"), low,
                                      high));
     qk_draw_text(figure, panel->left + panel->width + 8, y + 3.5, QK_SIZE_TICK, colour, QK_ANCHOR_START,

@@ -104,7 +104,7 @@ static void put_verdict(FILE *stream, const json_t *lost, const json_t *special)
         fputs("<b>It is not shown</b> that they are needed: zeroing them cannot be told apart from leaving them",
               stream);
     else if (change > 0)
-        fputs("<b>No</b>: with them zeroed it finds more", stream);
+        fputs("<b>No</b>: with them broken it finds more", stream);
     else if (!special)
         fputs("<b>It needs them</b>, but whether more than other dims was not asked: there is no random control",
               stream);
@@ -148,7 +148,7 @@ static void put_by_massive(FILE *stream, const qk_results *tasks, size_t model)
     for (size_t c = 0, n = 0; c < sizeof conditions / sizeof *conditions; c++) {
         const json_t *row = qk_find_answers(tasks, "kinds", model, conditions[c], "kind", "contextual");
         if (!row) continue;
-        qk_html(stream, n++ ? "; %s " : "%s ", qk_condition_words(conditions[c]));
+        qk_html(stream, n++ ? "; %s " : "%s ", qk_condition_words(tasks, conditions[c]));
         put_share(stream, row);
     }
     qk_html(stream, ", of %g (95\u00a0%% intervals).</li>\n", qk_field_number(base, "questions"));
@@ -222,7 +222,7 @@ static void put_keys_by_massive(FILE *stream, const qk_results *context, const j
     for (size_t c = 0; c < sizeof conditions / sizeof *conditions; c++) {
         const json_t *row = broken_row(context, "broken", whole, conditions[c], NULL);
         if (!row) continue;
-        qk_html(stream, n++ ? "; %s " : " With %s ", qk_condition_words(conditions[c]));
+        qk_html(stream, n++ ? "; %s " : " With %s ", qk_condition_words(context, conditions[c]));
         put_share(stream, row);
     }
     if (n) fputs(".", stream);

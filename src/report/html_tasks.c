@@ -54,6 +54,13 @@ static void put_conditions(FILE *stream, const qk_results *results)
     const json_t *s = results->settings;
     qk_shown_condition shown[QK_SHOWN_CONDITIONS];
     if (qk_conditions_shown(shown, results) < 2) return;
+    if (qk_field_is(s, "preset", "jin")) {
+        qk_html(stream, "<p>Every question was asked again as Jin et al. (2025) did it: in each head and layer the %g "
+                "dims of queries and keys with the largest norm over the prompt, after rotation, were replaced by their "
+                "mean over the prompt (<b>massive</b>), or as many <b>random</b> ones; while the model wrote its answer "
+                "nothing was edited.</p>\n", qk_field_number(s, "top_k"));
+        return;
+    }
     fputs("<p>Every question was asked again with the <b>massive</b> dims of queries and keys zeroed, with them "
           "replaced by their mean, or with as many <b>random</b> dims zeroed, as the list of conditions says. ", stream);
     if (isfinite(qk_field_number(s, "lambda")))
@@ -157,7 +164,7 @@ static void put_broken(FILE *stream, const qk_results *results, size_t model)
         if (!qk_find_answers(results, "kinds", model, broken[c], "kind", kinds[0]) &&
             !qk_find_answers(results, "kinds", model, broken[c], "kind", kinds[1]))
             continue;
-        qk_html(stream, "<li>%s, %s", results->models[model].name, qk_condition_words(broken[c]));
+        qk_html(stream, "<li>%s, %s", results->models[model].name, qk_condition_words(results, broken[c]));
         for (int k = 0; k < 2; k++) put_loss(stream, results, model, broken[c], kinds[k]);
         const json_t *test = find_test(results, "kinds", model, "baseline", broken[c],
                                        "contextual against parametric");
@@ -172,7 +179,8 @@ static void put_broken(FILE *stream, const qk_results *results, size_t model)
     for (int k = 0; k < 2; k++) {
         const json_t *random = qk_find_answers(results, "kinds", model, "random", "kind", kinds[k]);
         if (!random) continue;
-        qk_html(stream, "<li>%s, as many random dims zeroed: %s questions ", results->models[model].name, kinds[k]);
+        qk_html(stream, "<li>%s, %s: %s questions ", results->models[model].name,
+                qk_condition_words(results, "random"), kinds[k]);
         put_change(stream, random);
         fputs("; massive against random", stream);
         put_p(stream, find_test(results, "conditions", model, "random", "massive", kinds[k]));
@@ -293,7 +301,8 @@ static void put_tables(FILE *stream, const qk_results *results)
         { "neither", "neither", QK_CELL_NUMBER, NULL },
         { "difference", "estimate", QK_CELL_NUMBER, "in accuracy" },
         { "95 % interval", "ci95", QK_CELL_PAIR, "Agresti and Min; t for kinds and losses" },
-        { "detectable", "detectable", QK_CELL_NUMBER, "smallest difference that this test alone would find with 80 % power" },
+        { "detectable", "detectable", QK_CELL_NUMBER,
+          "smallest difference that this test alone would find with 80 % power" },
         { "test", "name", QK_CELL_TEXT, NULL },
         { "p", "p", QK_CELL_TEXT, "two-sided" },
         { "log10 p, Holm", "log10_p_holm", QK_CELL_NUMBER, "corrected for the number of tests in this table" },
@@ -344,17 +353,20 @@ static void put_limits(FILE *stream, const qk_results *results)
               "token must be right, the verdict is the same as that of greedy decoding. Whether a model would stop "
               "behind the answer is not asked.</li>\n", stream);
     if (qk_tasks_written(results))
-        fputs("<li>Written answers are judged by rule: a right answer in other words counts as wrong, and a word of the "
-              "answer said by chance as right. An unparsed answer shows that the form broke, which is not the same as "
-              "knowing less.</li>\n", stream);
+        fputs("<li>Written answers are judged by rule: a right answer in other words counts as wrong, and a word of "
+              "the answer said by chance as right. An unparsed answer shows that the form broke, which is not the same "
+              "as knowing less.</li>\n", stream);
     fputs("<li>Intervals and tests take each question as one independent draw of its category. Questions made from "
           "few patterns are more alike than that.</li>\n"
           "<li>The mean over categories weighs a small category like a large one; pooled accuracy weighs "
           "questions.</li>\n", stream);
     if (json_is_true(json_object_get(results->settings, "broken")))
-        fputs("<li>Means are those of the calibration "
-              "documents; the random controls are zeroed, so that the arm with means has no control of its own.</li>\n"
-              "<li>Near the floor and the ceiling little can be lost: compare what is lost with the corrected accuracy "
+        fputs(qk_field_is(results->settings, "preset", "jin")
+                  ? "<li>The largest dims of each head were edited whether they stand out or not.</li>\n"
+                  : "<li>Means are those of the calibration documents; the random controls are zeroed, so that the arm "
+                    "with means has no control of its own.</li>\n", stream);
+    if (json_is_true(json_object_get(results->settings, "broken")))
+        fputs("<li>Near the floor and the ceiling little can be lost: compare what is lost with the corrected accuracy "
               "that there was to lose.</li>\n", stream);
     if (json_is_true(json_object_get(results->settings, "cut_left")))
         fputs("<li>Prompts that did not fit lost their start, and with it maybe what they asked for.</li>\n", stream);

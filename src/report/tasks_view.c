@@ -12,6 +12,19 @@ static const qk_shown_condition conditions[QK_SHOWN_CONDITIONS] = {
     { "random", "random zeroed" },
 };
 
+/* Under --preset jin both are means over the prompt. */
+static const qk_shown_condition conditions_of_jin[QK_SHOWN_CONDITIONS] = {
+    { "baseline", "as it is" },
+    { "massive", "massive at their mean" },
+    { "mean", "mean" },
+    { "random", "random at their mean" },
+};
+
+static const qk_shown_condition *conditions_of(const qk_results *results)
+{
+    return qk_field_is(results->settings, "preset", "jin") ? conditions_of_jin : conditions;
+}
+
 static bool was_asked(const qk_results *results, const char *condition)
 {
     const json_t *rows = qk_rows(results, "kinds");
@@ -24,14 +37,15 @@ size_t qk_conditions_shown(qk_shown_condition shown[QK_SHOWN_CONDITIONS], const 
 {
     size_t n = 0;
     for (size_t c = 0; c < QK_SHOWN_CONDITIONS; c++)
-        if (was_asked(results, conditions[c].name)) shown[n++] = conditions[c];
+        if (was_asked(results, conditions[c].name)) shown[n++] = conditions_of(results)[c];
     return n;
 }
 
-const char *qk_condition_words(const char *name)
+const char *qk_condition_words(const qk_results *results, const char *name)
 {
+    const qk_shown_condition *known = conditions_of(results);
     for (size_t c = 0; c < QK_SHOWN_CONDITIONS; c++)
-        if (strcmp(conditions[c].name, name) == 0) return conditions[c].words;
+        if (strcmp(known[c].name, name) == 0) return known[c].words;
     return name;
 }
 

@@ -94,7 +94,9 @@ typedef struct qk_tasks_settings {
     bool lenient;                /* a model in which nothing is massive is asked without edits, with a warning */
     bool prefill;                /* --phase prefill: while text is written, edits act at the prompt's positions alone */
     size_t max_new;              /* tokens to write at most; 0 = each question's own */
-    qk_disrupt_settings edits;   /* how masks are found, which dims the controls take; no preset, no bootstrap */
+    qk_disrupt_settings edits;   /* how masks are found, which dims the controls take; no bootstrap.  Preset jin: the
+                                  * top_k dims of each head by norm over the prompt, at their mean over it, in prefill
+                                  * alone; every answer must be written then, and nothing calibrates */
 } qk_tasks_settings;
 /* Every question, by teacher forcing or by writing (docs/METHODS.md, "Questions"), under every condition.  `calibration` finds the
  * masks (NULL where nothing is broken).  With a run, samples.jsonl has a line for each model, condition and question. */

@@ -28,6 +28,7 @@ static void put_edits(qk_row *row, const study *s)
     qk_row_text(row, "criterion", qk_criterion_name(e->criterion));
     qk_row_text(row, "site", e->post_rotation ? "post" : "pre");
     qk_row_text(row, "control", qk_control_names[e->control]);
+    qk_row_text(row, "preset", e->preset == QK_PRESET_JIN ? "jin" : NULL);
     qk_disrupt_put_lists(row, e, s->n_layer_flags, s->calibration);
 }
 
@@ -118,7 +119,7 @@ static qk_status plan_arms(qk_answers *a, json_t *warnings, const study *s, cons
     qk_status status = QK_OK;
     if (s->settings->broken) {
         size_t cut = s->context && s->context < MASK_TOKENS ? s->context : MASK_TOKENS;
-        status = qk_study_tokenize(s->calibration, a->model, cut, budget->no_bos, err);
+        if (s->calibration) status = qk_study_tokenize(s->calibration, a->model, cut, budget->no_bos, err);
         if (status) return status;
         status = qk_disrupt_plan_model(plan, a->model, s->calibration, &s->settings->edits, s->n_layer_flags, budget,
                                        &why);
@@ -160,7 +161,7 @@ static qk_status ask_model(qk_answers *a, qk_marked *marked, json_t *results, si
 /* A mask that was found on what is asked would be tested on its own ground. */
 static qk_status refuse_overlap(const study *s, qk_error *err)
 {
-    for (size_t d = 0; s->settings->broken && d < s->calibration->n; d++)
+    for (size_t d = 0; s->settings->broken && s->calibration && d < s->calibration->n; d++)
         for (size_t i = 0; i < s->quiz->n; i++)
             if (strcmp(s->calibration->items[d].sha256, s->quiz->items[i].sha256) == 0)
                 return qk_fail(err, QK_E_ARGUMENT, "document %s is in the calibration set and is the prompt of "
@@ -199,18 +200,40 @@ static qk_status run_models(json_t *out, qk_answers *all, qk_marked *marked, con
     return status;
 }
 
+/* What a preset fixes replaces what was given.  Jin's means are over a whole sequence: nothing of the answer may be in
+ * it. */
+static qk_status resolve(qk_tasks_settings *out, const qk_tasks_settings *given, const qk_quiz *quiz, qk_error *err)
+{
+    *out = *given;
+    out->edits = qk_disrupt_resolve(&given->edits);
+    if (!given->broken || given->edits.preset == QK_PRESET_NONE) return QK_OK;
+    if (given->edits.preset != QK_PRESET_JIN)
+        return qk_fail(err, QK_E_ARGUMENT, "--preset: expected jin for tasks, found africa");
+    out->prefill = true;
+    for (size_t c = 0; c < quiz->n_categories; c++)
+        if (!qk_is_generated(quiz->categories[c].scoring))
+            return qk_fail(err, QK_E_ARGUMENT, "--preset jin: expected answers that are written (--score generated, "
+                           "first-integer or contains), found category %s judged by %s", quiz->categories[c].name,
+                           qk_scoring_name(quiz->categories[c].scoring));
+    return QK_OK;
+}
+
 qk_status qk_study_tasks(json_t **results, const qk_named_model *models, size_t n_models, const qk_quiz *quiz,
-                         qk_documents *calibration, const qk_tasks_settings *settings, const qk_compute *compute,
+                         qk_documents *calibration, const qk_tasks_settings *given, const qk_compute *compute,
                          qk_run *run, qk_error *err)
 {
-    study s = { quiz, calibration, settings, compute, qk_study_context(models, n_models, compute),
+    qk_tasks_settings settings;
+    bool jin = given->edits.preset == QK_PRESET_JIN;
+    study s = { quiz, jin ? NULL : calibration, &settings, compute, qk_study_context(models, n_models, compute),
                 qk_disrupt_layer_flags(models, n_models), run };
     qk_answers *all = NULL;
     qk_marked *marked = NULL;
     json_t *out = NULL;
     if (n_models == 0) return qk_fail(err, QK_E_ARGUMENT, "tasks: expected a model, found none");
-    if (settings->broken && !calibration) return qk_fail(err, QK_E_ARGUMENT, "tasks: no documents to find masks on");
-    qk_status status = refuse_overlap(&s, err);
+    if (given->broken && !calibration && !jin)
+        return qk_fail(err, QK_E_ARGUMENT, "tasks: no documents to find masks on");
+    qk_status status = resolve(&settings, given, quiz, err);
+    if (!status) status = refuse_overlap(&s, err);
     if (!status) status = qk_new_array(&all, n_models, sizeof *all, "answers", err);
     if (!status) status = qk_new_array(&marked, n_models, sizeof *marked, "marks", err);
     if (!status && !(out = start_results(models, n_models, &s))) status = qk_out_of_memory(err, "results", 0);

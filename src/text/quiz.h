@@ -17,7 +17,7 @@ typedef enum qk_scoring {
     QK_SCORE_CONTAINS,  /* all of `expected` are in it; with choices: the first choice in it is the answer */
     QK_N_SCORINGS
 } qk_scoring;
-const char *qk_scoring_name(qk_scoring scoring); /* "exact", "choice", "generated", "first-integer", "contains"; lives for ever */
+const char *qk_scoring_name(qk_scoring scoring); /* "exact", "choice", "generated", "first-integer", "contains" */
 static inline bool qk_is_generated(qk_scoring scoring) { return scoring >= QK_SCORE_GENERATED; }
 
 /* Texts live as long as the quiz; valid UTF-8 without white space at the end of the prompt and around the answer. */
@@ -72,8 +72,8 @@ typedef enum qk_quiz_kind { QK_KIND_AS_FILE, QK_KIND_PARAMETRIC, QK_KIND_CONTEXT
 /* How files of questions are read; {0} is as qk_quiz_load does, but for the forms of others, which are known by their
  * keys or columns (docs/FORMATS.md, "Questions"). */
 typedef struct qk_quiz_reading {
-    const char *format;    /* "prompt" (our own), "statements", "yes-no", "choices", "aqua", "gsm8k", "question", "imdb";
-                            * NULL = by the first row of each file */
+    const char *format;    /* "prompt" (our own), "statements", "yes-no", "choices", "aqua", "gsm8k", "question",
+                            * "imdb"; NULL = by the first row of each file */
     const char *template;  /* what prompts are made by, with {fields} of a row; NULL = the form's */
     const char *category;  /* of all questions; NULL = the row's, else the file's name without its ending */
     qk_quiz_kind kind;     /* AS_FILE: the row's, else the form's */
@@ -85,7 +85,8 @@ qk_status qk_quiz_read(qk_quiz *out, const char *const *paths, size_t n_paths, c
 /* Questions 0 to per_category - 1 of each kind k with bit 1 << k in `kinds` (0 = all) in one split of the world. */
 qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned kinds, size_t per_category,
                         qk_error *err);
-/* Every category is judged this way; refused, by file and line, where a question has not what that takes (choices, an integer). */
+/* Every category is judged this way; refused, by file and line, where a question has not what that takes: choices,
+ * an integer. */
 qk_status qk_quiz_score(qk_quiz *quiz, qk_scoring scoring, qk_error *err);
 void qk_quiz_free(qk_quiz *quiz);
 
