@@ -69,7 +69,7 @@ static void draw_condition(qk_figure *figure, const qk_panel *panel, const json_
     qk_plot_whisker(figure, panel, y, 100 * ci[0], 100 * ci[1], true, colour);
     qk_draw_condition(figure, x, y, condition, colour,
                       qk_figure_text(figure, "%s, %s: %s %% of %zu keys (95 %% interval %.3g to %.3g)", where,
-                                     qk_condition_words(condition), text, qk_field_index(row, "n"), 100 * ci[0],
+                                     qk_condition_words(NULL, condition), text, qk_field_index(row, "n"), 100 * ci[0],
                                      100 * ci[1]));
     qk_draw_text(figure, panel->left + panel->width + 8, y + 3.5, QK_SIZE_TICK, colour, QK_ANCHOR_START,
                  qk_figure_text(figure, "%s %%", text));
@@ -103,8 +103,8 @@ static void draw_legend(qk_figure *figure, const place *p, double left, double t
         if (!p->rows[c]) continue;
         qk_draw_condition(figure, left + 5, top + 5, conditions[c], QK_GREY, NULL);
         qk_draw_text(figure, left + 14, top + 9, QK_SIZE_LABEL, QK_INK, QK_ANCHOR_START,
-                     qk_condition_words(conditions[c]));
-        left += 34 + qk_text_width(qk_condition_words(conditions[c]), QK_SIZE_LABEL);
+                     qk_condition_words(NULL, conditions[c]));
+        left += 34 + qk_text_width(qk_condition_words(NULL, conditions[c]), QK_SIZE_LABEL);
     }
 }
 

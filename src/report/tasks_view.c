@@ -22,7 +22,7 @@ static const qk_shown_condition conditions_of_jin[QK_SHOWN_CONDITIONS] = {
 
 static const qk_shown_condition *conditions_of(const qk_results *results)
 {
-    return qk_field_is(results->settings, "preset", "jin") ? conditions_of_jin : conditions;
+    return results && qk_field_is(results->settings, "preset", "jin") ? conditions_of_jin : conditions;
 }
 
 static bool was_asked(const qk_results *results, const char *condition)

@@ -14,7 +14,8 @@ typedef struct qk_shown_condition {
 
 /* Those that any model was asked under, baseline first; returns how many. */
 size_t qk_conditions_shown(qk_shown_condition shown[QK_SHOWN_CONDITIONS], const qk_results *results);
-/* "massive zeroed" for "massive"; the name itself where it has no other words (a single control). */
+/* "massive zeroed" for "massive"; the name itself where it has no other words (a single control).  results NULL: of a
+ * study without presets. */
 const char *qk_condition_words(const qk_results *results, const char *name);
 /* The row of a model, a condition and a category (of categories[]) or a kind (of kinds[]); NULL where there is none. */
 const json_t *qk_find_answers(const qk_results *results, const char *array, size_t model, const char *condition,
