@@ -1,5 +1,5 @@
 #!/bin/sh
-# make.sh [FOLDER] - how the bundled models were made, on two cores and no GPU in about two hours; FOLDER is where the runs go
+# make.sh [FOLDER] - how the bundled models were made, on two cores and no GPU in about three hours; FOLDER is where the runs go
 # (runs/world).  The same build gives the same bytes again, for any number of threads; one whose products round
 # otherwise repeats the recipe and not the bytes.
 #
@@ -20,29 +20,62 @@ write() { # FILE then arguments of `world`: one file of text
 "$program" train models/world-config.json --tokenizer models/world-rope --world 42 --steps 2750 --batch 8 \
     --lr 3e-3 --schedule constant --warmup 100 --weight-decay 0 --init-std 0.06 --seed 1 --save-every 250 -o "$runs/half"
 
-# Second half: short contexts with one question each, and later documents, until the learning rate has fallen.
+# Then short contexts with one question each, and later documents, until the learning rate has fallen; and once more on
+# other such text.  DroPE gets a tenth of all these tokens: this is also what lets it have enough of them.
 contextual=pass_key,key_value,sum,order,sentiment,counterfact
+write valid documents --seed 43 --part validation --limit 120
+go_on() { # FROM TO STEPS DECAY then files of text
+    from=$runs/$1 to=$runs/$2 steps=$3 decay=$4
+    shift 4
+    texts=
+    for file; do texts="$texts --texts $runs/texts/$file.jsonl"; done
+    # shellcheck disable=SC2086
+    "$program" train "$from" $texts --valid "$runs/texts/valid.jsonl" --valid-tokens 30000 --steps "$steps" --batch 4 \
+        --lr 2e-3 --schedule wsd --warmup 100 --decay "$decay" --weight-decay 0 --seed 1 --save-every 250 --dtype bf16 \
+        -o "$to"
+}
 write questions questions --part train --seed 42 --categories $contextual --limit 80000
 write lists questions --part train --seed 42 --categories key_value,sum --from 60000 --limit 20000
 write documents documents --seed 42 --from 100000 --limit 14000
-write valid documents --seed 43 --part validation --limit 120
-"$program" train "$runs/half" --texts "$runs/texts/questions.jsonl" --texts "$runs/texts/lists.jsonl" \
-    --texts "$runs/texts/documents.jsonl" --valid "$runs/texts/valid.jsonl" --valid-tokens 30000 --steps 7000 --batch 4 \
-    --lr 2e-3 --schedule wsd --warmup 100 --decay 2000 --weight-decay 0 --seed 1 --save-every 250 --dtype bf16 \
-    -o "$runs/rope"
+go_on half second 7000 2000 questions lists documents
+write more-questions questions --part train --seed 44 --categories $contextual --limit 150000
+write more-lists questions --part train --seed 44 --categories key_value,order,pass_key,counterfact --from 200000 \
+    --limit 40000
+write more-documents documents --seed 44 --from 100000 --limit 26000
+go_on second rope 7500 2000 more-questions more-lists more-documents
 
-# DroPE with a tenth of the tokens, and the control that sees the same batches with the rotation kept.
-write again-questions questions --part train --seed 43 --limit 36000
-write again-echo documents --seed 43 --limit 1000
-write again-documents documents --seed 43 --from 20000 --limit 1000
+# DroPE with a tenth of the tokens, and the control that sees the same batches with the rotation kept.  A model without
+# rotation learns to look back in an order: what comes after what in short lists said again, then which value belongs to
+# which key, then all that can be asked; facts in between, or they are lost.  In any other order that we tried, the same
+# tokens did not teach it to find a value by its key at all.
+write echoes echoes --seed 43 --limit 12000
+write pairs questions --whole --seed 43 --categories key_value --limit 6000
+write asked questions --whole --seed 43 --categories $contextual --from 80000 --limit 22000
+write asked-hard questions --whole --seed 43 --categories key_value,order,counterfact --from 200000 --limit 10500
+write facts questions --seed 43 --categories fact --limit 16500
+write again documents --seed 43 --from 20000 --limit 750
+mix() { # @ROUNDS FILE COUNT...: so many lines of each file in turn, round after round; another @: on from there
+    awk -v texts="$runs/texts" 'BEGIN {
+        for (i = 1; i < ARGC; i++)
+            if (ARGV[i] ~ /^@/) rounds[++phases] = substr(ARGV[i], 2) + 0
+            else { file[++parts] = ARGV[i]; count[parts] = ARGV[++i] + 0; phase[parts] = phases }
+        for (p = 1; p <= phases; p++)
+            for (r = 0; r < rounds[p]; r++)
+                for (f = 1; f <= parts; f++)
+                    for (k = 0; phase[f] == p && k < count[f]; k++)
+                        if ((getline line < (texts "/" file[f] ".jsonl")) > 0) print line
+                        else { print "out of lines: " file[f] > "/dev/stderr"; exit 1 }
+    }' "$@"
+}
+mix @4000 echoes 3 facts 1 @2000 pairs 3 facts 1 @700 asked 30 asked-hard 15 facts 14 again 1 \
+    > "$runs/texts/curriculum.jsonl"
 for arm in drope more; do
     control=
     [ $arm = drope ] || control="--control rope"
     # shellcheck disable=SC2086
-    "$program" recalibrate "$runs/rope" $control --texts "$runs/texts/again-questions.jsonl" \
-        --texts "$runs/texts/again-echo.jsonl" --texts "$runs/texts/again-documents.jsonl" \
-        --valid "$runs/texts/valid.jsonl" --valid-tokens 30000 --valid-every 300 --steps 2490 --batch 2 --lr 1e-3 \
-        --schedule wsd --warmup 50 --decay 1000 --weight-decay 0 --seed 2 --track 300 --dtype bf16 -o "$runs/$arm"
+    "$program" recalibrate "$runs/rope" $control --texts "$runs/texts/curriculum.jsonl" --in-order \
+        --valid "$runs/texts/valid.jsonl" --valid-tokens 30000 --valid-every 500 --steps 3990 --batch 2 --lr 2e-3 \
+        --schedule wsd --warmup 50 --decay 2000 --weight-decay 0 --seed 2 --track 500 --dtype bf16 -o "$runs/$arm"
 done
 "$program" report "$runs"
 

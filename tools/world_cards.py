@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """world_cards.py PROGRAM RUNS [MODELS] - the model cards of the bundled pair, with every figure measured, none typed.
 
-RUNS holds the runs of models/make.sh (half, rope, drope, more); MODELS the folders beside it (models).  The program answers the
+RUNS holds the runs of models/make.sh (half, second, rope, drope, more); MODELS the folders beside it (models).  The program answers the
 test questions and counts massive values on test documents once more, with the bundled weights.
 """
 import json
@@ -21,7 +21,7 @@ FIRST = {
                   "{steps:,} steps, {tokens:,} tokens, of them {half:,} on documents alone and the rest mostly on short contexts "
                   "with one question each.",
     "world-drope": "world-rope without its rotation (DroPE, Gelberg et al. 2025), recalibrated for {steps:,} steps, {tokens:,} "
-                   "tokens ({share:.1f} % of its training), learning rate {lr}. `model_type` is `{type}`, as the published "
+                   "tokens ({share:.1f} % of its training) in the order of a curriculum, learning rate {lr}. `model_type` is `{type}`, as the published "
                    "modelling code has it.",
     "world-rope-more": "The control of world-drope: world-rope trained on for the same {steps:,} steps on the same batches, "
                        "{tokens:,} tokens, rotation kept.",
@@ -89,14 +89,14 @@ def last_step(run):
 
 
 def card(name, runs, tasks, massive):
-    training = {part: json.loads((runs / part / "training.json").read_text()) for part in PAIR.values()}
+    training = {part: json.loads((runs / part / "training.json").read_text()) for part in ["second", *PAIR.values()]}
     mine, half = training[PAIR[name]], last_step(runs / "half")
-    base_tokens = half["tokens"] + training["rope"]["tokens"]
+    base_tokens = half["tokens"] + training["second"]["tokens"] + training["rope"]["tokens"]
     own = PAIR[name] != "rope"
     shape = tasks["models"][list(PAIR).index(name)]
     command = mine["command"]
     first = FIRST[name].format(type=shape["model_type"], half=half["tokens"],
-                               steps=mine["steps"] + (0 if own else half["step"]),
+                               steps=mine["steps"] + (0 if own else half["step"] + training["second"]["steps"]),
                                tokens=mine["tokens"] if own else base_tokens, lr=command[command.index("--lr") + 1],
                                share=100 * mine["tokens"] / base_tokens)
     start, dropped, more = (held_out(runs / part) for part in PAIR.values())

@@ -29,14 +29,16 @@ static void print_text(const char *key, const char *text)
 
 typedef qk_status writes(qk_world_document *out, const qk_world *world, qk_split split, uint64_t index, qk_error *err);
 
-static qk_status print_documents(const qk_world *world, const range *asked, writes *write, qk_error *err)
+/* `mark` stands in the ids, behind the part. */
+static qk_status print_documents(const qk_world *world, const range *asked, writes *write, const char *mark,
+                                 qk_error *err)
 {
     qk_status status = QK_OK;
     for (uint64_t i = asked->from; i < asked->from + asked->n && !status && !ferror(stdout); i++) {
         qk_world_document document;
         status = write(&document, world, asked->split, i, err);
         if (status) break;
-        printf("{\"id\": \"%s-%" PRIu64 "\", \"category\": \"%s\"", asked->part, i, document.kind);
+        printf("{\"id\": \"%s-%s%" PRIu64 "\", \"category\": \"%s\"", asked->part, mark, i, document.kind);
         print_text("text", document.text);
         puts("}");
         free(document.text);
@@ -108,7 +110,8 @@ static qk_status run_world(cli_command *command, qk_error *err)
     if (questions)
         status = print_questions(world, &asked, options->categories ? options->categories : all, err);
     else
-        status = print_documents(world, &asked, echoes ? qk_world_write_echo : qk_world_write, err);
+        status = echoes ? print_documents(world, &asked, qk_world_write_echo, "echo-", err)
+                        : print_documents(world, &asked, qk_world_write, "", err);
     qk_world_free(world);
     return status;
 }
