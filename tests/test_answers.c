@@ -2,7 +2,6 @@
 #include "program.h"
 #include "study_files.h"
 
-#include "generate/generate.h"
 #include "text/judge.h"
 
 /* ---- verdicts */

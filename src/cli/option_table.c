@@ -2,7 +2,6 @@
 #include "cli/option_table.h"
 
 #include "cli/probing.h"
-#include "generate/generate.h"
 #include "model/scaling.h"
 #include "text/world.h"
 #include "train/train.h"

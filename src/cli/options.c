@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli/option_table.h"
-#include "generate/generate.h"
 #include "train/train.h"
 
 static const cli_options defaults = {

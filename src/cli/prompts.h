@@ -3,7 +3,6 @@
 #define QK_CLI_PROMPTS_H
 
 #include "cli/cli.h"
-#include "generate/generate.h"
 
 typedef struct cli_prompts {
     qk_prompt *items;   /* [n], as the model reads them */

@@ -2,7 +2,7 @@
 #ifndef QK_GENERATE_PRIVATE_H
 #define QK_GENERATE_PRIVATE_H
 
-#include "generate/generate.h"
+#include "model/model.h"
 #include "pass/pass.h"
 #include "text/tokenizer.h"
 

@@ -2,7 +2,6 @@
 #ifndef QK_STUDY_TASKS_H
 #define QK_STUDY_TASKS_H
 
-#include "generate/generate.h"
 #include "study/disrupt.h"
 #include "text/judge.h"
 
