@@ -49,6 +49,50 @@ static qk_status see_tops(void *user, const qk_view *view, qk_error *err)
     return QK_OK;
 }
 
+static qk_status look_away(void *user, const qk_view *view, qk_error *err)
+{
+    (void)user, (void)view, (void)err;
+    return QK_OK;
+}
+
+/* Rows of the last layer that no target needs are left out unless somebody looks there: the losses are the same bits. */
+static void rows_left_out_change_no_bit(void **state)
+{
+    (void)state;
+    enum { LENGTHS = 7 };
+    static const size_t lengths[LENGTHS] = { 300, 64, 65, 129, 2, 300, 200 }, from[LENGTHS] = { 298, 63, 64, 1, 1, 130, 65 };
+    qk_model *model;
+    assert_ok(qk_model_open(&model, data_path("golden/demo"), NULL, err));
+    const qk_config *c = &model->config;
+    int32_t tokens[300];
+    qk_sequence sequences[LENGTHS];
+    for (int i = 0; i < 300; i++) tokens[i] = (int32_t)((i * 37 + i * i / 5) % c->n_vocab);
+    for (int i = 0; i < LENGTHS; i++) sequences[i] = (qk_sequence){ tokens, lengths[i], from[i] };
+    size_t dims[] = { 0, 3, 5 };
+    uint8_t *mask = mask_of(c, QK_SITE_Q, dims, 3);
+    qk_edit zero = { .site = QK_SITE_Q, .layer = c->n_layers - 1, .op = QK_OP_ZERO, .mask = mask };
+    qk_condition conditions[2] = { { "baseline", NULL, 0 }, { "zero", &zero, 1 } };
+    qk_probe probe = { .sites = QK_AT(QK_SITE_RESID_POST), .see = look_away };
+    qk_pass_spec spec = { .sequences = sequences, .n_sequences = LENGTHS, .conditions = conditions, .n_conditions = 2,
+                          .score = true, .keep_token_nll = true, .n_threads = 2 };
+    qk_pass_result *few, *all;
+    assert_ok(qk_pass_run(&few, model, &spec, err));
+    spec.probes = &probe;
+    spec.n_probes = 1;
+    assert_ok(qk_pass_run(&all, model, &spec, err));
+    for (size_t s = 0; s < 2 * LENGTHS; s++) {
+        assert_int_equal(few->scores[s].n_tokens, lengths[s / 2] - from[s / 2]);
+        assert_true(few->scores[s].nll == all->scores[s].nll);
+        assert_memory_equal(few->scores[s].token_nll, all->scores[s].token_nll, few->scores[s].n_tokens * sizeof(float));
+    }
+    assert_true(few->scores[0].nll != few->scores[1].nll); /* the edit acts */
+    assert_memory_equal(few->receipts[1], all->receipts[1], sizeof(qk_receipt));
+    qk_pass_result_free(few);
+    qk_pass_result_free(all);
+    free(mask);
+    qk_model_close(model);
+}
+
 /* Without a probe only the rows from score_from on have logits; their tops are those that a probe sees in all rows, and
  * those of the golden file. */
 static void top_tokens_are_the_argmax_of_the_logits(void **state)
@@ -301,6 +345,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_and_probes_change_no_bit),
+        cmocka_unit_test(rows_left_out_change_no_bit),
         cmocka_unit_test(top_tokens_are_the_argmax_of_the_logits),
         cmocka_unit_test(an_edit_that_keeps_values_is_no_edit),
         cmocka_unit_test(receipts_tell_what_was_done),

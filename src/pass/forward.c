@@ -194,16 +194,21 @@ static void attend_block(const qk_pass *pass, const qk_attention *a)
 static void attend_all(const qk_pass *pass, int layer, const qk_segment *segments, size_t n_segments)
 {
     size_t n_heads = (size_t)pass->config->n_heads, n_tasks = 0;
-    for (size_t i = 0; i < n_segments; i++) n_tasks += n_heads * blocks_of(&segments[i]);
+    for (size_t i = 0; i < n_segments; i++)
+        n_tasks += n_heads * (blocks_of(&segments[i]) - qk_pass_idle_blocks(pass, layer, &segments[i]));
 #pragma omp parallel num_threads(pass->layout.n_threads)
     {
         omp_set_num_threads(1); /* the products inside a block stay in this thread */
         float *scores = pass->scratch.scores + (size_t)omp_get_thread_num() * QK_ATTENTION_ROWS * pass->layout.longest;
 #pragma omp for schedule(dynamic, 4)
         for (size_t task = 0; task < n_tasks; task++) {
-            size_t rest = task, i = 0;
-            while (rest >= n_heads * blocks_of(&segments[i])) rest -= n_heads * blocks_of(&segments[i++]);
-            qk_attention a = attention_block(pass, layer, &segments[i], (int)(rest % n_heads), rest / n_heads, scores);
+            size_t rest = task, i = 0, idle = qk_pass_idle_blocks(pass, layer, &segments[0]);
+            while (rest >= n_heads * (blocks_of(&segments[i]) - idle)) {
+                rest -= n_heads * (blocks_of(&segments[i]) - idle);
+                idle = qk_pass_idle_blocks(pass, layer, &segments[++i]);
+            }
+            qk_attention a =
+                attention_block(pass, layer, &segments[i], (int)(rest % n_heads), idle + rest / n_heads, scores);
             attend_block(pass, &a);
         }
     }
@@ -370,8 +375,9 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, cons
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
     size_t q = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim;
+    const qk_segment *needed = segments;
     qk_segment *parts = NULL;
-    qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
+    qk_status status = qk_new_array(&parts, n_segments, 2 * sizeof *parts, "segments", err);
     if (!status) status = for_blocks(project_block, pass, layer, w, segments, n_segments, parts, err);
     if (!status)
         status = shape_heads(pass, layer, b->q, b->q_raw, c->n_heads, c->q_norm, w->q_norm, q_sites, segments,
@@ -386,8 +392,12 @@ qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, cons
         status = attend_shown(pass, layer, segments, n_segments, err);
     else
         attend_all(pass, layer, segments, n_segments);
-    if (!status) status = qk_site_visit(pass, QK_SITE_Z, layer, b->z, q, segments, n_segments, err);
-    if (!status) status = for_blocks(finish_block, pass, layer, w, segments, n_segments, parts, err);
+    if (pass->trims && layer + 1 == c->n_layers) {
+        qk_pass_trim(parts + n_segments, pass, layer, segments, n_segments);
+        needed = parts + n_segments;
+    }
+    if (!status) status = qk_site_visit(pass, QK_SITE_Z, layer, b->z, q, needed, n_segments, err);
+    if (!status) status = for_blocks(finish_block, pass, layer, w, needed, n_segments, parts, err);
 out:
     free(parts);
     return status;

@@ -124,6 +124,8 @@ typedef struct qk_pass {
     int rope_layer;             /* layer they were made for where layers differ, else 0 */
     qk_pass_result *result;
     double done, total;         /* row-layers, for progress */
+    bool trims;                 /* nobody looks behind the last layer's attention but the scores: rows that no scored
+                                 * target needs end there */
     bool few_rows;              /* products without padding, where the kernels have one (decoding) */
 } qk_pass;
 
@@ -154,6 +156,16 @@ qk_status qk_probes_show(const qk_pass *pass, qk_site site, int layer, int head,
 /* The pieces of `segments` that lie in batch rows [row, row + n_rows), into parts; returns how many. */
 size_t qk_segments_cut(qk_segment *parts, const qk_segment *segments, size_t n_segments, size_t row, size_t n_rows);
 bool qk_site_wanted(const qk_pass *pass, qk_site site, int layer);
+
+/* ---- trim.c */
+
+/* Losses alone are wanted: neither probes nor edits behind the attention of the last layer. */
+bool qk_pass_may_trim(const qk_pass *pass);
+/* Blocks of queries in front of the segment that nobody needs behind the attention of this layer. */
+size_t qk_pass_idle_blocks(const qk_pass *pass, int layer, const qk_segment *segment);
+/* Moves the rows of z that are needed to the front of the buffer, one segment's behind another's; what the segments
+ * are then: trimmed[n_segments]. */
+void qk_pass_trim(qk_segment *trimmed, const qk_pass *pass, int layer, const qk_segment *segments, size_t n_segments);
 
 /* ---- pass.c: the doors for who moves streams through the layers itself (src/generate) */
 
