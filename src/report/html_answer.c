@@ -111,7 +111,8 @@ static void put_verdict(FILE *stream, const json_t *lost, const json_t *special)
     else if (is_told(special) && more < 0)
         fputs("<b>Yes</b>: zeroing them costs answers, and more than zeroing as many random dims", stream);
     else
-        fputs("<b>It is not shown that it is they</b>: zeroing them costs answers, but not more than as many random dims",
+        fputs("<b>It is not shown that it is they</b>: zeroing them costs answers, but not more than as many "
+              "random dims",
               stream);
     if (lost) put_p(stream, lost);
     if (lost && special && is_told(lost)) {
@@ -296,7 +297,8 @@ static void put_limits(FILE *stream, const qk_results *tasks, const qk_results *
     if (json_array_size(qk_rows(context, "broken")))
         fputs(
             "Broken and whole were asked for the same pass keys; masks come from text within the trained context, and "
-            "the same dims are broken at every length. Zeroing takes away what is constant in a dim, too; the mean keeps it. ",
+            "the same dims are broken at every length. Zeroing takes away what is constant in a dim, too; the "
+            "mean keeps it. ",
             stream);
     else
         fputs("Beyond it the pass keys were asked of the models as they are: that massive values carry what is found "
