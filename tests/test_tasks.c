@@ -1,19 +1,12 @@
 /* test_tasks.c - questions with known answers: what is right, judged again from the logits; what is counted from it;
  * the files they come from; the journal. */
-#include "study_files.h"
+#include "quiz_runs.h"
 
 #include "pass/pass.h"
 
 enum { MAX_TEXT = 400, MAX_QUESTIONS = 64 };
 
 static const qk_compute plain = { .n_threads = 1 };
-
-static qk_named_model open_demo(void)
-{
-    qk_named_model demo = { .name = "demo", .sha256 = "0" };
-    assert_ok(qk_model_open(&demo.model, data_path("golden/demo"), NULL, err));
-    return demo;
-}
 
 /* ---- an independent judge: logits of one sequence, and what follows from them */
 
@@ -174,32 +167,6 @@ static qk_quiz load(const char *path)
     qk_quiz quiz;
     assert_ok(qk_quiz_load(&quiz, &path, 1, 0, err));
     return quiz;
-}
-
-static qk_run *open_run(const char *name, bool resume)
-{
-    json_t *key = json_pack("{s:s}", "key", "the same");
-    qk_run *run;
-    assert_ok(qk_run_open(&run, work_path(name), key, resume, err));
-    json_decref(key);
-    return run;
-}
-
-/* The lines of samples.jsonl as an array. */
-static json_t *samples_of(const qk_run *run)
-{
-    char path[8400], line[4096];
-    snprintf(path, sizeof path, "%s/samples.jsonl", qk_run_folder(run));
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    json_t *rows = json_array();
-    while (fgets(line, sizeof line, file)) {
-        json_t *row = json_loads(line, 0, NULL);
-        assert_non_null(row);
-        json_array_append_new(rows, row);
-    }
-    fclose(file);
-    return rows;
 }
 
 static json_t *ask(const qk_named_model *models, size_t n_models, const qk_quiz *quiz, qk_run *run)
