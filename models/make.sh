@@ -48,11 +48,11 @@ go_on second rope 7500 2000 more-questions more-lists more-documents
 # rotation learns to look back in an order: what comes after what in short lists said again, then which value belongs to
 # which key, then all that can be asked; facts in between, or they are lost.  In any other order that we tried, the same
 # tokens did not teach it to find a value by its key at all.
-write echoes echoes --seed 43 --limit 12000
-write pairs questions --whole --seed 43 --categories key_value --limit 6000
+write echoes echoes --seed 43 --limit 14100
+write pairs questions --whole --seed 43 --categories key_value --limit 7500
 write asked questions --whole --seed 43 --categories $contextual --from 80000 --limit 22000
-write asked-hard questions --whole --seed 43 --categories key_value,order,counterfact --from 200000 --limit 10500
-write facts questions --seed 43 --categories fact --limit 16500
+write asked-hard questions --whole --seed 43 --categories key_value,order,counterfact --from 200000 --limit 4380
+write facts questions --seed 43 --categories fact --limit 16000
 write again documents --seed 43 --from 20000 --limit 750
 mix() { # @ROUNDS FILE COUNT...: so many lines of each file in turn, round after round; another @: on from there
     awk -v texts="$runs/texts" 'BEGIN {
@@ -67,7 +67,7 @@ mix() { # @ROUNDS FILE COUNT...: so many lines of each file in turn, round after
                         else { print "out of lines: " file[f] > "/dev/stderr"; exit 1 }
     }' "$@"
 }
-mix @4000 echoes 3 facts 1 @2000 pairs 3 facts 1 @700 asked 30 asked-hard 15 facts 14 again 1 \
+mix @4700 echoes 3 facts 1 @2500 pairs 3 facts 1 @730 asked 30 asked-hard 6 facts 12 again 1 \
     > "$runs/texts/curriculum.jsonl"
 for arm in drope more; do
     control=

@@ -39,7 +39,7 @@ def results_of(program, folder):
         texts = Path(scratch) / "test.jsonl"
         texts.write_bytes(subprocess.run([program, "world", "documents", "--part", "test", "--limit", str(N_DOCUMENTS)],
                                          check=True, capture_output=True).stdout)
-        return (ask(program, "tasks", *models, "--limit", str(N_QUESTIONS)),
+        return (ask(program, "tasks", *models, "--conditions", "baseline", "--limit", str(N_QUESTIONS)),
                 ask(program, "massive", *models, "--texts", str(texts)))
 
 
@@ -111,7 +111,7 @@ cores without a GPU, by [models/make.sh](../make.sh). It knows no language beyon
 `tools/world_cards.py` wrote this page.
 
 Questions of the test split, {N_QUESTIONS} of each category, percent; an answer is right when every token of it is the likeliest \
-(`qkscope tasks models/world-rope models/world-drope models/world-rope-more --limit {N_QUESTIONS}`):
+(`qkscope tasks models/world-rope models/world-drope models/world-rope-more --conditions baseline --limit {N_QUESTIONS}`):
 
 {task_table(tasks)}
 
