@@ -98,6 +98,12 @@ static void put_slow(FILE *stream, const qk_results *results, size_t model)
     fputs(".</li>\n", stream);
 }
 
+static bool has_none(const qk_results *results, size_t model, int tensor)
+{
+    const json_t *row = qk_find_row(results, "summary", model, "tensor", qk_result_tensors[tensor]);
+    return qk_field_number(row, "total_mean") == 0;
+}
+
 static void put_changes(FILE *stream, const qk_results *results)
 {
     const json_t *rows = qk_rows(results, "change");
@@ -105,9 +111,15 @@ static void put_changes(FILE *stream, const qk_results *results)
         const json_t *row = json_array_get(rows, i), *test = json_object_get(row, "test");
         double difference = qk_field_number(row, "difference"), percent = qk_field_number(row, "percent");
         int t = qk_field_is(row, "tensor", "q") ? 0 : qk_field_is(row, "tensor", "k") ? 1 : 2;
+        size_t model = qk_field_index(row, "model");
+        const char *name = results->models[model].name;
         if (isnan(difference)) continue;
-        qk_html(stream, "<li>Against %s, <b>%s has ", results->models[0].name,
-                results->models[qk_field_index(row, "model")].name);
+        if (has_none(results, 0, t) && has_none(results, model, t)) {
+            qk_html(stream, "<li>Neither %s nor %s has a massive %s dim.</li>\n", results->models[0].name, name,
+                    qk_result_tensor_words[t]);
+            continue;
+        }
+        qk_html(stream, "<li>Against %s, <b>%s has ", results->models[0].name, name);
         if (difference == 0)
             qk_html(stream, "as many massive %s dims</b>", qk_result_tensor_words[t]);
         else if (isnan(percent))
