@@ -3,6 +3,7 @@
 
 #include "math/dtype.h"
 #include "math/kernels.h"
+#include "math/rows.h"
 
 static const size_t sizes[] = { 1, 2, 7, 31, 48, 65, 513, 4097 };
 #define N_SIZES (sizeof sizes / sizeof *sizes)
@@ -22,6 +23,33 @@ static void products_agree(void **state)
             assert_close(y2, y1, m * n, 2e-6, "product");
             assert_memory_equal(y2, y3, m * n * sizeof(float)); /* one thread = many, bit for bit */
             free(x), free(w), free(b), free(y1), free(y2), free(y3);
+        }
+}
+
+/* Pieces of a matrix are what the whole matrix has there, blocks over two rows and turned heads included. */
+static void pieces_are_the_whole(void **state)
+{
+    (void)state;
+    enum { ROWS = 16, COLUMNS = 80 };
+    static const size_t pieces[][4] = { { 0, 16, 0, 80 }, { 3, 1, 0, 80 }, { 2, 9, 7, 31 }, { 15, 1, 64, 16 }, { 4, 8, 79, 1 } };
+    const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0 };
+    uint8_t bytes[4 * ROWS * COLUMNS];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 37 % 101 % 60); /* no exponent of a NaN */
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
+        for (int heads = 0; heads < 3; heads += 2) {
+            qk_rows matrix = { bytes, formats[f], ROWS, COLUMNS, heads };
+            float whole[ROWS * COLUMNS], *out = nan_floats(ROWS * COLUMNS);
+            qk_dtype_describe(formats[f])->to_f32(whole, bytes, ROWS * COLUMNS);
+            for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
+                size_t row0 = pieces[p][0], n_rows = pieces[p][1], column0 = pieces[p][2], n = pieces[p][3];
+                qk_rows_read(out, COLUMNS, &matrix, row0, n_rows, column0, n);
+                for (size_t i = 0; i < n_rows; i++) {
+                    size_t row = row0 + i, half = row % 8 / 4; /* heads of 8 rows */
+                    size_t there = heads ? row / 8 * 8 + row % 4 * 2 + half : row;
+                    assert_memory_equal(out + i * COLUMNS, whole + there * COLUMNS + column0, n * sizeof *out);
+                }
+            }
+            free(out);
         }
 }
 
@@ -221,7 +249,7 @@ static void non_finite_values_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_agree), cmocka_unit_test(few_rows_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
+        cmocka_unit_test(products_agree), cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(few_rows_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
         cmocka_unit_test(attention_agrees), cmocka_unit_test(rotation_is_orthogonal),
         cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(quantised_blocks_unfold),
         cmocka_unit_test(non_finite_values_are_seen),

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "ckpt/ckpt.h"
+#include "math/rows.h"
 #include "text/text.h"
 
 /* A matrix or vector of the model, still as it lies in the file. */
@@ -71,7 +72,9 @@ typedef struct qk_weight_shape {
 /* All weights that a model of this configuration has, in the order of the forward pass, into out[] (NULL: they are only
  * counted); returns how many. */
 size_t qk_weight_shapes(qk_weight_shape *out, const qk_config *config);
-/* weight.c: rows [row0, row0 + n_rows) as f32 into out[n_rows][n_cols], in Hugging Face order. */
+/* weight.c: the matrix as it lies in the file; the weight must be there. */
+qk_rows qk_weight_matrix(const qk_weight *weight);
+/* Rows [row0, row0 + n_rows) as f32 into out[n_rows][n_cols], in Hugging Face order. */
 void qk_weight_rows(float *out, const qk_weight *weight, size_t row0, size_t n_rows);
 /* The whole weight as f32 into out[n_rows][n_cols] with n_threads; with `release` the file's pages go as they are
  * read. */

@@ -1,29 +1,15 @@
 /* weight.c - rows of a weight as f32, in Hugging Face order. */
 #include "model/model.h"
 
-#include <string.h>
-
-/* Where row `row` lies in the file: a head's rows (2i, 2i+1) of an interleaved file are its halves' rows i and i +
- * D/2. */
-static size_t file_row(const qk_weight *w, size_t row)
+qk_rows qk_weight_matrix(const qk_weight *w)
 {
-    if (w->interleaved_heads == 0) return row;
-    size_t d = w->n_rows / (size_t)w->interleaved_heads, head = row / d, r = row % d;
-    return head * d + (r < d / 2 ? 2 * r : 2 * (r - d / 2) + 1);
+    return (qk_rows){ w->tensor->data, w->tensor->dtype, w->n_rows, w->n_cols, w->interleaved_heads };
 }
 
 void qk_weight_rows(float *out, const qk_weight *w, size_t row0, size_t n_rows)
 {
-    const qk_dtype_info *dtype = qk_dtype_describe(w->tensor->dtype);
-    size_t row_bytes = w->n_cols / dtype->block_elements * dtype->block_bytes;
-    if (w->interleaved_heads == 0 &&
-        (w->n_cols == 1 || row_bytes * dtype->block_elements == w->n_cols * dtype->block_bytes)) {
-        size_t first = row0 * w->n_cols / dtype->block_elements * dtype->block_bytes;
-        dtype->to_f32(out, w->tensor->data + first, n_rows * w->n_cols);
-        return;
-    }
-    for (size_t i = 0; i < n_rows; i++)
-        dtype->to_f32(out + i * w->n_cols, w->tensor->data + file_row(w, row0 + i) * row_bytes, w->n_cols);
+    qk_rows matrix = qk_weight_matrix(w);
+    qk_rows_read(out, w->n_cols, &matrix, row0, n_rows, 0, w->n_cols);
 }
 
 /* Slabs of whole rows, so that a released file never has more than one of them in memory. */
@@ -52,7 +38,6 @@ void qk_weight_release(const qk_weight *w, const qk_ckpt *ckpt)
 
 const float *qk_weight_mapped(const qk_weight *w)
 {
-    bool plain = w->tensor->dtype == QK_DTYPE_F32 && w->interleaved_heads == 0;
-    return plain && (uintptr_t)w->tensor->data % sizeof(float) == 0 ? (const float *)(const void *)w->tensor->data
-                                                                    : NULL;
+    qk_rows matrix = qk_weight_matrix(w);
+    return qk_rows_floats(&matrix);
 }
