@@ -1,0 +1,76 @@
+/* level.c - the table of levels, and what the processor says of itself. */
+#include "math/level.h"
+
+#include <string.h>
+
+static bool always(void) { return true; }
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Registers that the system saves when threads take turns: bits of XCR0. */
+#define STATE_AVX 0x6u
+
+enum { EAX, EBX, ECX, EDX };
+
+static bool leaf(unsigned out[4], unsigned index)
+{
+    return __get_cpuid_count(index, 0, &out[EAX], &out[EBX], &out[ECX], &out[EDX]) != 0;
+}
+
+/* All of `state` is on; asks only where the processor has the instruction that tells (OSXSAVE). */
+static bool system_saves(unsigned state)
+{
+    unsigned one[4], low, high;
+    if (!leaf(one, 1) || !(one[ECX] & bit_OSXSAVE)) return false;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    (void)high;
+    return (low & state) == state;
+}
+
+static bool has_avx2(void)
+{
+    unsigned one[4], seven[4];
+    return system_saves(STATE_AVX) && leaf(one, 1) && leaf(seven, 7) && (one[ECX] & bit_FMA) && (one[ECX] & bit_F16C) &&
+           (seven[EBX] & bit_AVX2);
+}
+#endif
+
+static const qk_level table[] = {
+    { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, qk_tile_plain, qk_turn_plain },
+#if defined(__x86_64__)
+    { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2 },
+#endif
+};
+
+#define N_LEVELS (sizeof table / sizeof *table)
+
+size_t qk_level_count(void) { return N_LEVELS; }
+
+const qk_level *qk_level_at(size_t index) { return &table[index]; }
+
+const qk_level *qk_level_best(void)
+{
+    size_t best = N_LEVELS - 1;
+    while (!table[best].present()) best--;
+    return &table[best];
+}
+
+qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err)
+{
+    char names[128] = "";
+    if (!name) {
+        *out = qk_level_best();
+        return QK_OK;
+    }
+    for (size_t i = 0; i < N_LEVELS; i++) {
+        snprintf(names + strlen(names), sizeof names - strlen(names), i ? ", %s" : "%s", table[i].name);
+        if (strcmp(table[i].name, name) != 0) continue;
+        if (!table[i].present())
+            return qk_fail(err, QK_E_UNSUPPORTED, "level \"%s\": this processor has up to %s", name,
+                           qk_level_best()->name);
+        *out = &table[i];
+        return QK_OK;
+    }
+    return qk_fail(err, QK_E_ARGUMENT, "level \"%s\": expected one of %s", name, names);
+}

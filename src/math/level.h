@@ -1,0 +1,46 @@
+/* level.h - levels of the processor, one row each: the tile that a matrix product is made of there.
+ *
+ * Which one a product runs at is chosen by whoever starts the work and handed down; nothing here remembers it. */
+#ifndef QK_MATH_LEVEL_H
+#define QK_MATH_LEVEL_H
+
+#include "base/base.h"
+
+/* c[rows][columns], its rows c_stride floats apart, (+)= a b over `depth`, where (row, l) of a is
+ * a[row * a_row_stride + l * a_depth_stride] and (l, column) of b is b[l * columns + column]; b on a border of 64 bytes.
+ * An entry is summed in the order of l, from 0, then added to c: its bits depend on its row of a and its column of b
+ * alone.  AVX2 and AVX-512 fuse each multiply-add: the same bits.  The plain level rounds twice. */
+typedef void qk_tile(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
+                     const float *b, size_t depth);
+
+typedef struct qk_level {
+    const char *name;       /* "avx2" */
+    bool (*present)(void);  /* this processor, and its system, can do it */
+    size_t rows, columns;   /* of a tile, which stays in registers; at most those below */
+    qk_tile *tile;
+    /* to[l * columns + column] = from[column * stride + l] for l < depth and all columns; `to` as b above. */
+    void (*turn)(float *to, const float *from, size_t stride, size_t depth);
+} qk_level;
+
+#define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
+#define QK_LEVEL_COLUMNS 32 /* most columns; those of each level divide 192 */
+
+size_t qk_level_count(void);
+const qk_level *qk_level_at(size_t index); /* the lowest first; index < count */
+/* The highest that is present.  Reads the processor each time: once a call from outside, not once a product. */
+const qk_level *qk_level_best(void);
+/* By name; NULL: the best.  QK_E_ARGUMENT: no such level.  QK_E_UNSUPPORTED: not on this processor. */
+QK_MUST_CHECK qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err);
+
+/* ---- tile_*.c */
+
+qk_tile qk_tile_plain, qk_tile_avx2;
+void qk_turn_plain(float *to, const float *from, size_t stride, size_t depth);
+void qk_turn_avx2(float *to, const float *from, size_t stride, size_t depth);
+
+#define QK_PLAIN_ROWS 4
+#define QK_PLAIN_COLUMNS 8
+#define QK_AVX2_ROWS 6
+#define QK_AVX2_COLUMNS 16
+
+#endif
