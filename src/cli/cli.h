@@ -44,6 +44,8 @@ typedef enum cli_option_id {
     OPTION_METHOD, OPTION_LENGTHS, OPTION_FIND, OPTION_HAYSTACK, OPTION_FIND_LENGTHS, OPTION_DEPTHS, OPTION_TRIALS, OPTION_ROPE_SCALE,
     OPTION_TEMPERATURE_SLOPE, OPTION_SLIDING,
     OPTION_PROBES, OPTION_PROBE_TOKENS, OPTION_PROBE_SEED, OPTION_KEY_LENGTH, OPTION_KEY_ALPHABET,
+    OPTION_SHAPE, OPTION_WEIGHTS, OPTION_TESTS, OPTION_PROMPT_TOKENS, OPTION_STREAMS, OPTION_REPETITIONS,
+    OPTION_MAX_LAYERS, OPTION_CSV,
     N_OPTIONS
 } cli_option_id;
 
@@ -90,6 +92,10 @@ typedef struct cli_options {
     const char *probe_tokens, *key_length;
     uint64_t probe_seed;
     bool sliding;
+    const char *shape;                                                          /* of bench */
+    int weights, tests;                                                         /* bit sets: qk_dtype, BENCH_... */
+    uint64_t prompt_tokens, streams, repetitions, max_layers;
+    bool csv;
 } cli_options;
 
 typedef struct cli_choice { const char *name; int value; } cli_choice; /* lists end with a NULL name */
@@ -99,6 +105,7 @@ enum { OP_ZERO, OP_MEAN };
 enum { CONTROL_ROPE = 100, CONTROL_NONE }; /* recalibrate's, behind those of qk_control */
 enum { QK_NORM_ON_Q = 1, QK_NORM_ON_K = 2 };
 enum { CONDITION_BASELINE = 1, CONDITION_MASSIVE = 2, CONDITION_MEAN = 4, CONDITION_RANDOM = 8 };
+enum { BENCH_CEILINGS = 1 << 30 }; /* beside 1 << qk_bench_test */
 enum { FIGURE_PNG = 1, FIGURE_PDF = 2 };
 
 /* ---- verbs (main.c) */

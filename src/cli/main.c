@@ -27,7 +27,7 @@ static const cli_verb *const verbs[] = {
     &verb_info,    &verb_hooks,   &verb_tokenize, &verb_ppl,    &verb_capture, &verb_verify,
     &verb_massive, &verb_disrupt, &verb_tasks,    &verb_context, &verb_generate, &verb_report, &verb_world,
     &verb_probes,
-    &verb_train,   &verb_recalibrate, &verb_help, NULL,
+    &verb_train,   &verb_recalibrate, &verb_bench, &verb_help, NULL,
 };
 
 static const int exit_codes[] = {

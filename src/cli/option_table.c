@@ -3,6 +3,7 @@
 
 #include "cli/probing.h"
 #include "model/scaling.h"
+#include "study/bench.h"
 #include "text/world.h"
 #include "train/train.h"
 
@@ -126,6 +127,18 @@ static const cli_choice conditions[] = {
 };
 static const cli_choice dtypes[] = { { "f32", QK_DTYPE_F32 }, { "bf16", QK_DTYPE_BF16 }, { NULL, 0 } };
 
+static const cli_choice weights[] = {
+    { "f32", 1 << QK_DTYPE_F32 },   { "bf16", 1 << QK_DTYPE_BF16 }, { "f16", 1 << QK_DTYPE_F16 },
+    { "q8_0", 1 << QK_DTYPE_Q8_0 }, { "q4_0", 1 << QK_DTYPE_Q4_0 }, { NULL, 0 },
+};
+static const cli_choice tests[] = {
+    { "ceilings", BENCH_CEILINGS },
+#define X(id, name, doc) { name, 1 << QK_BENCH_##id },
+    QK_BENCH_TESTS(X)
+#undef X
+    { NULL, 0 },
+};
+
 #define MATTERS .matters = true,
 #define FLAG(field) .kind = KIND_FLAG, .offset = offsetof(cli_options, field)
 #define TEXT(field) .kind = KIND_TEXT, .offset = offsetof(cli_options, field)
@@ -174,7 +187,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SPLIT] = { "split", "STRING", 0, GROUP_DOCUMENTS, TEXT(split),
                        .doc = "a .txt holds many documents with STRING between them" },
     [OPTION_LIMIT] = { "limit", "N", 'L', GROUP_DOCUMENTS, COUNT(limit, 1, 0),
-                       .doc = "at most N documents (tasks, probes: questions of each category; context: texts, 2)" },
+                       .doc = "at most N documents (tasks, probes: questions of each category; context: texts, 2; "
+                              "bench: 10)" },
     [OPTION_CALIB] = { "calib", "PATH", 0, GROUP_DOCUMENTS, LIST(calib),
                        .doc = "documents that the masks are found on, or the temperature is fitted on; repeatable" },
     [OPTION_FILE] = { "file", "PATH", 'f', GROUP_DOCUMENTS, TEXT(file), .doc = "read the text from a file" },
@@ -258,7 +272,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_TOKENS] = { "tokens", "N", 0, GROUP_TRAINING, COUNT(tokens, 1, 1e18),
                         .doc = "the same in tokens: as many whole steps as N fills" },
     [OPTION_BATCH] = { "batch", "ROWS", 'b', GROUP_TRAINING, MATTERS COUNT(batch, 1, 1 << 24),
-                       .aliases = { "batch-size" }, .doc = "rows of one context in a step (16)" },
+                       .aliases = { "batch-size" }, .doc = "rows of one context in a step (16; bench: 8)" },
     [OPTION_MICRO] = { "micro", "ROWS", 0, GROUP_TRAINING, MATTERS COUNT(micro, 1, 1 << 24),
                        .aliases = { "micro-batch" }, .doc = "rows computed together (about 2048 tokens)" },
     [OPTION_LR] = { "lr", "X", 0, GROUP_TRAINING, MATTERS NUMBER(learning_rate, 0, 1e3),
@@ -309,7 +323,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                                     "repeatable" },
     [OPTION_MAX_NEW_TOKENS] = { "max-new-tokens", "N", 'n', GROUP_QUESTION, MATTERS COUNT(max_new_tokens, 1, 1 << 28),
                                 .aliases = { "n-predict", "predict" },
-                                .doc = "at most N tokens behind a prompt (100; tasks: twice the answer and 16)" },
+                                .doc = "at most N tokens behind a prompt (100; bench: 32; tasks: twice the answer and 16)" },
     [OPTION_TEMPERATURE] = { "temperature", "X", 0, GROUP_QUESTION, MATTERS NUMBER(temperature, 0, 100),
                              .aliases = { "temp" }, .doc = "of sampling; 0 = always the likeliest token (0)" },
     [OPTION_TOP_P] = { "top-p", "X", 0, GROUP_QUESTION, MATTERS NUMBER(top_p, 1e-9, 1),
@@ -376,4 +390,20 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                             .doc = "characters of a key, 5 to 48, ascending (5; needles: 7)" },
     [OPTION_KEY_ALPHABET] = { "key-alphabet", "A", 0, GROUP_QUESTION, MATTERS CHOICE(key_alphabet, alphabets),
                               .doc = "digits, letters or mixed (digits)" },
+    [OPTION_SHAPE] = { "shape", "S", 0, GROUP_QUESTION, MATTERS TEXT(shape),
+                       .doc = "world, 15m, 1.1b, 7b, 70b, or D_MODEL,LAYERS,HEADS,KV_HEADS,FFN,VOCAB[,HEAD_DIM] (1.1b)" },
+    [OPTION_WEIGHTS] = { "weights", "LIST", 0, GROUP_QUESTION, MATTERS SET(weights, weights),
+                         .doc = "formats of the random weights: f32, bf16, f16, q8_0, q4_0 (bf16)" },
+    [OPTION_TESTS] = { "tests", "LIST", 0, GROUP_QUESTION, MATTERS SET(tests, tests),
+                       .doc = "ceilings (what the machine can do at most), prefill (logits of the last token), score "
+                              "(of every token), decode, study, train (ceilings,prefill,decode)" },
+    [OPTION_PROMPT_TOKENS] = { "prompt-tokens", "N", 0, GROUP_QUESTION, MATTERS COUNT(prompt_tokens, 2, 1 << 24),
+                               .aliases = { "n-prompt" }, .doc = "tokens of a text, a document, a training row (512)" },
+    [OPTION_STREAMS] = { "streams", "N", 0, GROUP_QUESTION, MATTERS COUNT(streams, 1, 1 << 16),
+                         .doc = "texts that decode writes side by side (1)" },
+    [OPTION_REPETITIONS] = { "repetitions", "N", 'r', GROUP_QUESTION, MATTERS COUNT(repetitions, 1, 100000),
+                             .doc = "how often each test is timed (5)" },
+    [OPTION_MAX_LAYERS] = { "max-layers", "N", 0, GROUP_QUESTION, MATTERS COUNT(max_layers, 1, 4096),
+                            .doc = "only the first N layers: less memory and time, the rest is estimated (all)" },
+    [OPTION_CSV] = { "csv", NULL, 0, GROUP_RESULT, FLAG(csv), .doc = "comma-separated rows on stdout" },
 };

@@ -40,6 +40,8 @@ static const cli_options defaults = {
     .phase = QK_PHASE_ALL,
     .schedule = QK_SCHEDULE_COSINE,
     .dtype = QK_DTYPE_F32,
+    .streams = 1,
+    .repetitions = 5,
 };
 
 /* ---- reading one value */

@@ -6,6 +6,6 @@
 
 extern const cli_verb verb_info, verb_hooks, verb_tokenize, verb_ppl, verb_capture, verb_verify, verb_massive,
     verb_disrupt, verb_tasks, verb_context, verb_report, verb_world, verb_train, verb_recalibrate, verb_generate,
-    verb_probes;
+    verb_probes, verb_bench;
 
 #endif

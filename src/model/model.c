@@ -69,6 +69,7 @@ void qk_model_close(qk_model *model)
     if (!model->lent_tokenizer) qk_tokenizer_close(model->tokenizer);
     qk_ckpt_close(model->ckpt);
     qk_arena_free(&model->arena);
+    free(model->memory);
     free(model);
 }
 

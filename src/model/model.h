@@ -35,6 +35,7 @@ struct qk_model {
     qk_weight final_norm;     /* [d_model] */
     qk_weight unembedding;    /* [n_vocab][d_model]; the embedding where tied */
     qk_layer_weights *layers; /* [n_layers] */
+    void *memory;             /* owned; what `ckpt` points into where that is no file (synthetic.c), else NULL */
 };
 
 /* model.c: a model of tensors at hand (qk_ckpt_of_tensors), which it takes over; `config` and what it points to are
@@ -44,6 +45,12 @@ qk_status qk_model_of_tensors(qk_model **out, qk_ckpt *ckpt, const qk_config *co
 /* model.c: the same model at another attention temperature.  A view that borrows everything: not to be closed, gone
  * with the model. */
 qk_model qk_model_at_scale(const qk_model *model, double softmax_scale);
+/* synthetic.c: random weights in memory, matrices in `dtype`: what they take, and a model of them without a tokenizer.
+ * *config must be a checked one; the same seed gives the same bytes for any number of threads.  QK_E_ARGUMENT: rows that
+ * the format's blocks do not divide. */
+qk_status qk_synthetic_bytes(uint64_t *n_bytes, const qk_config *config, qk_dtype dtype, qk_error *err);
+qk_status qk_model_synthetic(qk_model **out, const qk_config *config, qk_dtype dtype, uint64_t seed, int n_threads,
+                             qk_error *err);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
 /* The same from config.json alone; `path` is for messages. */

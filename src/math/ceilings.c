@@ -1,0 +1,145 @@
+/* ceilings.c - f32 multiply-adds that never leave the registers, and a sum over memory that no cache holds. */
+#include "math/ceilings.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
+enum { CHAINS = 12 /* independent sums: more than latency times units of any processor */ };
+#define RUNS 7
+#define STEPS ((size_t)1 << 21)          /* multiply-adds of each chain in a run */
+#define ARRAY_BYTES ((size_t)256 << 20)  /* of all threads together */
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- multiply-adds: what the chains come to is returned, so that nobody may leave them out */
+
+typedef float multiply_adds(size_t n, float factor, float term);
+
+static float multiply_adds_plain(size_t n, float factor, float term)
+{
+    float chain[4 * CHAINS], sum = 0;
+    for (int j = 0; j < 4 * CHAINS; j++) chain[j] = (float)j;
+    for (size_t i = 0; i < n; i++)
+        for (int j = 0; j < 4 * CHAINS; j++) chain[j] = chain[j] * factor + term;
+    for (int j = 0; j < 4 * CHAINS; j++) sum += chain[j];
+    return sum;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2,fma"))) static float multiply_adds_avx2(size_t n, float factor, float term)
+{
+    __m256 chain[CHAINS], f = _mm256_set1_ps(factor), t = _mm256_set1_ps(term), sum = _mm256_setzero_ps();
+    float lanes[8];
+    for (int j = 0; j < CHAINS; j++) chain[j] = _mm256_set1_ps((float)j);
+    for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 12
+        for (int j = 0; j < CHAINS; j++) chain[j] = _mm256_fmadd_ps(chain[j], f, t);
+    for (int j = 0; j < CHAINS; j++) sum = _mm256_add_ps(sum, chain[j]);
+    _mm256_storeu_ps(lanes, sum);
+    return lanes[0] + lanes[7];
+}
+
+__attribute__((target("avx512f"))) static float multiply_adds_avx512(size_t n, float factor, float term)
+{
+    __m512 chain[CHAINS], f = _mm512_set1_ps(factor), t = _mm512_set1_ps(term), sum = _mm512_setzero_ps();
+    float lanes[16];
+    for (int j = 0; j < CHAINS; j++) chain[j] = _mm512_set1_ps((float)j);
+    for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 12
+        for (int j = 0; j < CHAINS; j++) chain[j] = _mm512_fmadd_ps(chain[j], f, t);
+    for (int j = 0; j < CHAINS; j++) sum = _mm512_add_ps(sum, chain[j]);
+    _mm512_storeu_ps(lanes, sum);
+    return lanes[0] + lanes[15];
+}
+#endif
+
+typedef struct unit {
+    const char *name;
+    multiply_adds *run;
+    double flops; /* of one step of all chains */
+} unit;
+
+static unit best_unit(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) return (unit){ "AVX-512", multiply_adds_avx512, 2.0 * 16 * CHAINS };
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return (unit){ "AVX2", multiply_adds_avx2, 2.0 * 8 * CHAINS };
+#endif
+    return (unit){ "plain C", multiply_adds_plain, 2.0 * 4 * CHAINS };
+}
+
+static double measure_flops(const unit *u, int n_threads)
+{
+    double best = 0;
+    volatile float keep;
+    for (int run = 0; run < RUNS; run++) {
+        float all = 0;
+        double start = seconds();
+#pragma omp parallel num_threads(n_threads) reduction(+ : all)
+        all += u->run(STEPS, 0.999f, 0.001f);
+        double rate = u->flops * (double)STEPS * n_threads / (seconds() - start);
+        keep = all;
+        if (rate > best) best = rate;
+    }
+    (void)keep;
+    return best;
+}
+
+/* ---- memory */
+
+static uint64_t sum_of(const uint64_t *x, size_t n)
+{
+    uint64_t lane[8] = { 0 }, sum = 0;
+    for (size_t i = 0; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) lane[j] += x[i + (size_t)j];
+    for (int j = 0; j < 8; j++) sum += lane[j];
+    return sum;
+}
+
+static qk_status measure_read(double *rate, int n_threads, qk_error *err)
+{
+    size_t part = ARRAY_BYTES / sizeof(uint64_t) / (size_t)n_threads;
+    uint64_t *array = aligned_alloc(4096, ARRAY_BYTES);
+    volatile uint64_t keep;
+    double best = 0;
+    if (!array) return qk_out_of_memory(err, "an array to measure memory with", ARRAY_BYTES);
+#pragma omp parallel for num_threads(n_threads)
+    for (int t = 0; t < n_threads; t++) memset(array + (size_t)t * part, 1, part * sizeof *array);
+    for (int run = 0; run < RUNS; run++) {
+        uint64_t all = 0;
+        double start = seconds();
+#pragma omp parallel for num_threads(n_threads) reduction(+ : all)
+        for (int t = 0; t < n_threads; t++) all += sum_of(array + (size_t)t * part, part);
+        double now = (double)(part * (size_t)n_threads * sizeof *array) / (seconds() - start);
+        keep = all;
+        if (now > best) best = now;
+    }
+    (void)keep;
+    free(array);
+    *rate = best;
+    return QK_OK;
+}
+
+qk_status qk_ceilings_measure(qk_ceilings *out, int n_threads, qk_error *err)
+{
+    unit u = best_unit();
+    qk_ceilings found = { .unit = u.name };
+    n_threads = qk_thread_count(n_threads);
+    qk_status status = measure_read(&found.read, n_threads, err);
+    if (status) return status;
+    found.flops = measure_flops(&u, n_threads);
+    *out = found;
+    return QK_OK;
+}

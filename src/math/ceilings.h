@@ -1,0 +1,16 @@
+/* ceilings.h - what the machine can do at most, measured: what speeds are to be compared with. */
+#ifndef QK_MATH_CEILINGS_H
+#define QK_MATH_CEILINGS_H
+
+#include "base/base.h"
+
+typedef struct qk_ceilings {
+    const char *unit;       /* what multiplied: "AVX-512", "AVX2", "plain C" */
+    double flops;           /* f32 multiply-adds in registers, FLOP/s of all threads together */
+    double read;            /* bytes/s of all threads together, from an array larger than the caches */
+} qk_ceilings;
+
+/* The best of some short runs, about half a second.  QK_E_MEMORY: the array does not fit. */
+qk_status qk_ceilings_measure(qk_ceilings *out, int n_threads, qk_error *err);
+
+#endif
