@@ -19,6 +19,9 @@ typedef struct work {
     int n_threads;
 } work;
 
+/* An f32 matrix as the products take it. */
+#define rows_of(w, n_rows, n_cols) (&(qk_rows){ (const uint8_t *)(w), QK_DTYPE_F32, n_rows, n_cols, 0 })
+
 /* Of one thread its own time: other programs cost it caches, but not turns. */
 static double now(int n_threads)
 {
@@ -42,27 +45,27 @@ static float *floats(size_t n)
 
 static void product(const work *b)
 {
-    qk_kernels_fast()->product(b->y, b->n, b->x, b->k, b->w, NULL, b->m, b->n, b->k, b->n_threads);
+    qk_kernels_fast()->product(qk_kernels_fast(), b->y, b->n, b->x, b->k, rows_of(b->w, b->n, b->k), NULL, b->m, b->n_threads);
 }
 
 static void product_input(const work *b)
 {
-    qk_derivatives_fast()->product_input(b->x, b->y, b->w, b->m, b->n, b->k, false, b->n_threads);
+    qk_derivatives_fast()->product_input(qk_derivatives_fast(), b->x, b->y, b->w, b->m, b->n, b->k, false, b->n_threads);
 }
 
 static void product_weight(const work *b)
 {
-    qk_derivatives_fast()->product_weight(b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
+    qk_derivatives_fast()->product_weight(qk_derivatives_fast(), b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
 }
 
 static void product_bf16(const work *b)
 {
-    qk_kernels_bf16()->product(b->y, b->n, b->x, b->k, b->w, NULL, b->m, b->n, b->k, b->n_threads);
+    qk_kernels_bf16()->product(qk_kernels_bf16(), b->y, b->n, b->x, b->k, rows_of(b->w, b->n, b->k), NULL, b->m, b->n_threads);
 }
 
 static void product_weight_bf16(const work *b)
 {
-    qk_derivatives_bf16()->product_weight(b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
+    qk_derivatives_bf16()->product_weight(qk_derivatives_bf16(), b->w, NULL, b->y, b->x, b->m, b->n, b->k, b->n_threads);
 }
 
 static void whole(char opa, char opb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
@@ -157,13 +160,13 @@ static void attention_of(double best[N_STEPS], const work *b, float *scores, flo
     for (size_t row = 0; row < b->m; row += QK_ATTENTION_ROWS) {
         qk_attention a = block(b, row, scores);
         double start = now(1);
-        ops->attend(&a);
+        ops->attend(ops, &a);
         double attended = now(1);
         for (size_t i = 0; i < a.n_rows; i++) ops->softmax(scores + i * (b->m + 16), row + a.n_rows);
         double soft = now(1);
-        ops->mix(&a);
+        ops->mix(ops, &a);
         double mixed = now(1);
-        qk_derivatives_fast()->attention(
+        qk_derivatives_fast()->attention(qk_derivatives_fast(), 
             &(qk_attention_gradient){ a, b->bias + row * b->n, gradient + row * b->n, gradient + b->m * b->n,
                                       gradient + b->m * b->n + b->k, scores + QK_ATTENTION_ROWS * (b->m + 16) });
         spent[ATTEND] += attended - start;

@@ -316,7 +316,7 @@ typedef struct qk_plan {
     size_t n_streams, n_rows;  /* sequences x conditions; their tokens together */
     size_t n_groups;           /* sweeps over the weights that the budget forces */
     uint64_t weight_bytes;     /* mapped, read once a sweep */
-    uint64_t layer_bytes;      /* one layer's weights in f32 */
+    uint64_t layer_bytes;      /* weights of the largest layer, or of the unembedding, as they lie in the file */
     uint64_t stream_bytes;     /* residual streams of the largest group */
     uint64_t scratch_bytes;    /* activations of one batch, attention scores, logit block */
     uint64_t total_bytes;      /* at most resident: the program, what the pass allocates, pages of the file in use */

@@ -44,6 +44,9 @@ static inline void assert_close(const float *a, const float *b, size_t n, double
     if (!(error <= tolerance * top)) fail_msg("%s: off by %g of %g (n = %zu)", what, error, top, n);
 }
 
+/* An f32 matrix as the products take it. */
+#define rows_of(w, n_rows, n_cols) (&(qk_rows){ (const uint8_t *)(w), QK_DTYPE_F32, n_rows, n_cols, 0 })
+
 static inline void assert_same(const float *a, const float *b, size_t n) { assert_memory_equal(a, b, n * sizeof *a); }
 
 #endif

@@ -22,18 +22,18 @@ static void products_agree(void **state)
         float *x = random_floats(m * k, 11, 1), *w = random_floats(n * k, 12, 1), *dy = random_floats(m * n, 13, 1);
         for (int add = 0; add < 2; add++) {
             float *plain = add ? copy_of(x, m * k) : nan_floats(m * k), *fast = copy_of(plain, m * k);
-            qk_derivatives_reference()->product_input(plain, dy, w, m, n, k, add, 2);
-            qk_derivatives_fast()->product_input(fast, dy, w, m, n, k, add, 2);
+            qk_derivatives_reference()->product_input(qk_derivatives_reference(), plain, dy, w, m, n, k, add, 2);
+            qk_derivatives_fast()->product_input(qk_derivatives_fast(), fast, dy, w, m, n, k, add, 2);
             assert_close(fast, plain, m * k, SUMS, "product_input");
             free(plain), free(fast);
         }
         float *plain = copy_of(w, n * k), *fast = copy_of(w, n * k), *bias = copy_of(w, n), *fast_bias = copy_of(w, n);
-        qk_derivatives_reference()->product_weight(plain, bias, dy, x, m, n, k, 2);
-        qk_derivatives_fast()->product_weight(fast, fast_bias, dy, x, m, n, k, 2);
+        qk_derivatives_reference()->product_weight(qk_derivatives_reference(), plain, bias, dy, x, m, n, k, 2);
+        qk_derivatives_fast()->product_weight(qk_derivatives_fast(), fast, fast_bias, dy, x, m, n, k, 2);
         assert_close(fast, plain, n * k, SUMS, "product_weight");
         assert_close(fast_bias, bias, n, ROUNDING, "its bias"); /* double sums */
         float *unbiased = copy_of(w, n * k);
-        qk_derivatives_fast()->product_weight(unbiased, NULL, dy, x, m, n, k, 2);
+        qk_derivatives_fast()->product_weight(qk_derivatives_fast(), unbiased, NULL, dy, x, m, n, k, 2);
         assert_same(unbiased, fast, n * k);
         free(x), free(w), free(dy), free(plain), free(fast), free(bias), free(fast_bias), free(unbiased);
     }
@@ -155,13 +155,13 @@ static void compare_attention(size_t row0, size_t rows, size_t d, size_t window)
     qk_attention f = { .q = q, .k = k, .v = v, .z = z, .q_stride = wide, .kv_stride = kv, .z_stride = wide,
                        .row0 = row0, .n_rows = rows, .head_dim = d, .window = window, .scale = 0.25f,
                        .scores = scores, .scores_stride = stride };
-    qk_kernels_fast()->attend(&f);
+    qk_kernels_fast()->attend(qk_kernels_fast(), &f);
     for (size_t i = 0; i < rows; i++) qk_kernels_fast()->softmax(scores + i * stride, keys);
-    qk_kernels_fast()->mix(&f);
+    qk_kernels_fast()->mix(qk_kernels_fast(), &f);
     for (int t = 0; t < 2; t++) {
         dq[t] = nan_floats(rows * wide), ds[t] = nan_floats(rows * stride);
         dk[t] = copy_of(v, keys * kv), dv[t] = copy_of(k, keys * kv); /* known values to add to */
-        tables[t]->attention(&(qk_attention_gradient){ f, dz, dq[t], dk[t], dv[t], ds[t] });
+        tables[t]->attention(tables[t], &(qk_attention_gradient){ f, dz, dq[t], dk[t], dv[t], ds[t] });
     }
     for (size_t i = 0; i < rows; i++) {
         assert_close(dq[1] + i * wide, dq[0] + i * wide, d, 2 * SUMS, "dq"); /* sums of sums */
@@ -203,8 +203,8 @@ static void threads_change_no_bit_of(const qk_derivatives *fast)
         for (int t = 0; t < 3; t++) {
             dx[t] = nan_floats(m * k), dw[t] = copy_of(w, n * k), db[t] = copy_of(w, n);
             dnorm[t] = nan_floats(m * k), dgain[t] = copy_of(w, k);
-            fast->product_input(dx[t], dy, w, m, n, k, false, t + 1);
-            fast->product_weight(dw[t], db[t], dy, x, m, n, k, t + 1);
+            fast->product_input(fast, dx[t], dy, w, m, n, k, false, t + 1);
+            fast->product_weight(fast, dw[t], db[t], dy, x, m, n, k, t + 1);
             fast->rms_norm(dnorm[t], dgain[t], dx[t], x, w, m, k, 1e-5, false, partial, t + 1);
         }
         for (int t = 1; t < 3; t++) {

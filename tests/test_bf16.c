@@ -24,20 +24,20 @@ static void bf16_is_the_product_of_rounded_operands(void **state)
         float *x = random_floats(m * k, 41, 1), *w = random_floats(n * k, 42, 1), *dy = random_floats(m * n, 43, 1);
         float *x16 = rounded(x, m * k), *w16 = rounded(w, n * k), *dy16 = rounded(dy, m * n);
         float *plain = nan_floats(m * n), *bf16 = nan_floats(m * n), *bias = random_floats(n, 44, 1);
-        qk_kernels_reference()->product(plain, n, x16, k, w16, bias, m, n, k, 2);
-        qk_kernels_bf16()->product(bf16, n, x, k, w, bias, m, n, k, 2);
+        qk_kernels_reference()->product(qk_kernels_reference(), plain, n, x16, k, rows_of(w16, n, k), bias, m, 2);
+        qk_kernels_bf16()->product(qk_kernels_bf16(), bf16, n, x, k, rows_of(w, n, k), bias, m, 2);
         assert_close(bf16, plain, m * n, 1e-6, "product");
         for (int add = 0; add < 2; add++) {
             float *dx = add ? copy_of(x, m * k) : nan_floats(m * k), *dx16 = copy_of(dx, m * k);
-            qk_derivatives_reference()->product_input(dx, dy16, w16, m, n, k, add, 2);
-            qk_derivatives_bf16()->product_input(dx16, dy, w, m, n, k, add, 2);
+            qk_derivatives_reference()->product_input(qk_derivatives_reference(), dx, dy16, w16, m, n, k, add, 2);
+            qk_derivatives_bf16()->product_input(qk_derivatives_bf16(), dx16, dy, w, m, n, k, add, 2);
             assert_close(dx16, dx, m * k, 1e-6, "product_input");
             free(dx), free(dx16);
         }
         float *dw = copy_of(w, n * k), *dw16 = copy_of(w, n * k), *db = copy_of(bias, n), *other = copy_of(bias, n);
-        qk_derivatives_reference()->product_weight(dw, other, dy16, x16, m, n, k, 2);
-        qk_derivatives_reference()->product_weight(plain, db, dy, x, m, n, 1, 2); /* db of dy as it is */
-        qk_derivatives_bf16()->product_weight(dw16, bias, dy, x, m, n, k, 2);
+        qk_derivatives_reference()->product_weight(qk_derivatives_reference(), dw, other, dy16, x16, m, n, k, 2);
+        qk_derivatives_reference()->product_weight(qk_derivatives_reference(), plain, db, dy, x, m, n, 1, 2); /* db of dy as it is */
+        qk_derivatives_bf16()->product_weight(qk_derivatives_bf16(), dw16, bias, dy, x, m, n, k, 2);
         assert_close(dw16, dw, n * k, 1e-6, "product_weight");
         assert_close(bias, db, n, 2e-7, "its bias");
         free(x), free(w), free(dy), free(x16), free(w16), free(dy16), free(plain), free(bf16), free(bias);
@@ -53,10 +53,10 @@ static void bf16_rows_do_not_see_each_other(void **state)
     float *x = random_floats(ROWS16 * DEPTH16, 45, 1), *w = random_floats(COLUMNS16 * DEPTH16, 46, 1);
     float *all = nan_floats(ROWS16 * COLUMNS16), *few = nan_floats(ROWS16 * COLUMNS16);
     const qk_kernels *ops = qk_kernels_bf16();
-    ops->product(all, COLUMNS16, x, DEPTH16, w, NULL, ROWS16, COLUMNS16, DEPTH16, 3);
-    ops->product(few, COLUMNS16, x, DEPTH16, w, NULL, QK_TILE_ROWS, COLUMNS16, DEPTH16, 1);
+    ops->product(ops, all, COLUMNS16, x, DEPTH16, rows_of(w, COLUMNS16, DEPTH16), NULL, ROWS16, 3);
+    ops->product(ops, few, COLUMNS16, x, DEPTH16, rows_of(w, COLUMNS16, DEPTH16), NULL, QK_TILE_ROWS, 1);
     assert_same(few, all, QK_TILE_ROWS * COLUMNS16);
-    ops->product(few, COLUMNS16, x, DEPTH16, w, NULL, ROWS16, COLUMNS16, DEPTH16, 1);
+    ops->product(ops, few, COLUMNS16, x, DEPTH16, rows_of(w, COLUMNS16, DEPTH16), NULL, ROWS16, 1);
     assert_same(few, all, ROWS16 * COLUMNS16);
 
     union {
@@ -65,7 +65,7 @@ static void bf16_rows_do_not_see_each_other(void **state)
     } noisy = { .u = 0x7FFFFFFF }; /* a NaN that rounding as of a number would make -0 */
     x[0] = noisy.f;
     x[DEPTH16] = 3.4e38f; /* beyond the largest bf16 */
-    ops->product(few, COLUMNS16, x, DEPTH16, w, NULL, ROWS16, COLUMNS16, DEPTH16, 2);
+    ops->product(ops, few, COLUMNS16, x, DEPTH16, rows_of(w, COLUMNS16, DEPTH16), NULL, ROWS16, 2);
     for (int j = 0; j < COLUMNS16; j++) assert_true(isnan(few[j]) && isinf(few[COLUMNS16 + j]));
     assert_same(few + 2 * COLUMNS16, all + 2 * COLUMNS16, (ROWS16 - 2) * COLUMNS16);
     free(x), free(w), free(all), free(few);

@@ -35,16 +35,16 @@ static void check_tile(const qk_level *level, size_t depth, bool by_columns, boo
 static void tiles_agree(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < qk_level_count(); i++)
-        for (size_t d = 0; d < N_DEPTHS && qk_level_at(i)->present(); d++)
-            for (int how = 0; how < 4; how++) check_tile(qk_level_at(i), depths[d], how & 1, how & 2);
+    for (size_t i = 0; i < QK_N_LEVELS; i++)
+        for (size_t d = 0; d < N_DEPTHS && qk_levels[i].present(); d++)
+            for (int how = 0; how < 4; how++) check_tile(&qk_levels[i], depths[d], how & 1, how & 2);
 }
 
 static void matrices_are_turned(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < qk_level_count(); i++) {
-        const qk_level *level = qk_level_at(i);
+    for (size_t i = 0; i < QK_N_LEVELS; i++) {
+        const qk_level *level = &qk_levels[i];
         for (size_t d = 0; d < N_DEPTHS && level->present(); d++) {
             size_t n = level->columns, stride = MOST_DEPTH + 5;
             float *from = random_floats(n * stride, 4, 1), *to = nan_floats(MOST_DEPTH * n + n);
@@ -62,11 +62,11 @@ static void levels_are_found(void **state)
     (void)state;
     const qk_level *level = NULL;
     qk_error failed;
-    assert_true(qk_level_at(0)->present());
+    assert_true(qk_levels[0].present());
     assert_ok(qk_level_find(&level, NULL, err));
     assert_ptr_equal(level, qk_level_best());
-    for (size_t i = 0; i < qk_level_count(); i++) {
-        const qk_level *row = qk_level_at(i);
+    for (size_t i = 0; i < QK_N_LEVELS; i++) {
+        const qk_level *row = &qk_levels[i];
         assert_true(row->rows <= QK_LEVEL_ROWS && row->columns <= QK_LEVEL_COLUMNS && 192 % row->columns == 0);
         level = NULL;
         qk_status status = qk_level_find(&level, row->name, &failed);

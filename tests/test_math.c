@@ -17,9 +17,9 @@ static void products_agree(void **state)
             size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], gap = 3;
             float *x = random_floats(m * (k + gap), 1, 1), *w = random_floats(n * k, 2, 1), *b = bias ? random_floats(n, 3, 1) : NULL;
             float *y1 = nan_floats(m * n), *y2 = nan_floats(m * n), *y3 = nan_floats(m * n);
-            qk_kernels_reference()->product(y1, n, x, k + gap, w, b, m, n, k, 1);
-            qk_kernels_fast()->product(y2, n, x, k + gap, w, b, m, n, k, 1);
-            qk_kernels_fast()->product(y3, n, x, k + gap, w, b, m, n, k, 2);
+            qk_kernels_reference()->product(qk_kernels_reference(), y1, n, x, k + gap, rows_of(w, n, k), b, m, 1);
+            qk_kernels_fast()->product(qk_kernels_fast(), y2, n, x, k + gap, rows_of(w, n, k), b, m, 1);
+            qk_kernels_fast()->product(qk_kernels_fast(), y3, n, x, k + gap, rows_of(w, n, k), b, m, 2);
             assert_close(y2, y1, m * n, 2e-6, "product");
             assert_memory_equal(y2, y3, m * n * sizeof(float)); /* one thread = many, bit for bit */
             free(x), free(w), free(b), free(y1), free(y2), free(y3);
@@ -63,10 +63,10 @@ static void few_rows_agree(void **state)
             size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], gap = 3;
             float *x = random_floats(m * (k + gap), 1, 1), *w = random_floats(n * k, 2, 1), *b = bias ? random_floats(n, 3, 1) : NULL;
             float *y1 = nan_floats(m * n), *y2 = nan_floats(m * n), *y3 = nan_floats(m * n);
-            qk_kernels_reference()->product_few(y1, n, x, k + gap, w, b, m, n, k, 1);
-            qk_kernels_fast()->product_few(y2, n, x, k + gap, w, b, m, n, k, 3);
+            qk_kernels_reference()->product_few(qk_kernels_reference(), y1, n, x, k + gap, rows_of(w, n, k), b, m, 1);
+            qk_kernels_fast()->product_few(qk_kernels_fast(), y2, n, x, k + gap, rows_of(w, n, k), b, m, 3);
             for (size_t i = 0; i < m; i++)
-                qk_kernels_fast()->product_few(y3 + i * n, n, x + i * (k + gap), k + gap, w, b, 1, n, k, 1);
+                qk_kernels_fast()->product_few(qk_kernels_fast(), y3 + i * n, n, x + i * (k + gap), k + gap, rows_of(w, n, k), b, 1, 1);
             assert_close(y2, y1, m * n, 2e-6, "product of few rows");
             assert_memory_equal(y2, y3, m * n * sizeof(float));
             free(x), free(w), free(b), free(y1), free(y2), free(y3);
@@ -134,8 +134,8 @@ static void attention_agrees(void **state)
         qk_attention b = a;
         b.scores = s2;
         b.z = z2;
-        qk_kernels_reference()->attend(&a);
-        qk_kernels_fast()->attend(&b);
+        qk_kernels_reference()->attend(qk_kernels_reference(), &a);
+        qk_kernels_fast()->attend(qk_kernels_fast(), &b);
         assert_close(s2, s1, n * keys, 2e-6, "scores");
         for (size_t r = 0; r < n; r++) {
             size_t masked = 0, position = cases[i].row0 + r;
@@ -145,8 +145,8 @@ static void attention_agrees(void **state)
             qk_kernels_reference()->softmax(s1 + r * keys, keys);
             qk_kernels_fast()->softmax(s2 + r * keys, keys);
         }
-        qk_kernels_reference()->mix(&a);
-        qk_kernels_fast()->mix(&b);
+        qk_kernels_reference()->mix(qk_kernels_reference(), &a);
+        qk_kernels_fast()->mix(qk_kernels_fast(), &b);
         assert_close(z2, z1, n * d, 2e-6, "z");
         free(q), free(k), free(v), free(s1), free(s2), free(z1), free(z2);
     }

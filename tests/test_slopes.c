@@ -57,8 +57,8 @@ static void products_have_the_slopes(void **state)
     double wide[ALL];
     widen(wide, x, ALL);
     for (int i = 0; i < M * K; i++) gradient[i] = NAN;
-    qk_derivatives_reference()->product_input(gradient, dy, x + M * K, M, N, K, false, 1);
-    qk_derivatives_reference()->product_weight(gradient + M * K, gradient + M * K + N * K, dy, x, M, N, K, 1);
+    qk_derivatives_reference()->product_input(qk_derivatives_reference(), gradient, dy, x + M * K, M, N, K, false, 1);
+    qk_derivatives_reference()->product_weight(qk_derivatives_reference(), gradient + M * K, gradient + M * K + N * K, dy, x, M, N, K, 1);
     assert_slopes(gradient, product_loss, wide, ALL, dy, ROUNDING, "product");
     free(x), free(dy);
 }
@@ -182,10 +182,10 @@ static void attention_has_the_slopes(void **state)
                                     .dz = dz, .dq = gradient, .dk = dk, .dv = dk + KEYS * DIM,
                                     .dscores = nan_floats(ROWS * KEYS) };
         for (int i = 0; i < ROWS * DIM; i++) gradient[i] = NAN;
-        qk_kernels_reference()->attend(&a.forward);
+        qk_kernels_reference()->attend(qk_kernels_reference(), &a.forward);
         for (int i = 0; i < ROWS; i++) qk_kernels_reference()->softmax(scores + i * KEYS, KEYS);
-        qk_kernels_reference()->mix(&a.forward);
-        qk_derivatives_reference()->attention(&a);
+        qk_kernels_reference()->mix(qk_kernels_reference(), &a.forward);
+        qk_derivatives_reference()->attention(qk_derivatives_reference(), &a);
         /* The softmax is given in float: twice the rounding, and a sum of KEYS of them. */
         assert_slopes(gradient, attention_loss, wide, ALL, &c, 5 * ROUNDING, "attention");
         free(a.dscores);

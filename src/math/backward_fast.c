@@ -1,4 +1,4 @@
-/* backward_fast.c - the derivatives for use: products by oneDNN, loops that the compiler can vectorise.
+/* backward_fast.c - the derivatives for use: products by tiles (multiply.c), loops that the compiler can vectorise.
  *
  * As in fast.c sums run in fixed lanes, tiles and ranges, one thread each: neither the vector width nor the number of
  * threads changes a bit. */
@@ -11,18 +11,11 @@
 
 /* ---- products */
 
-static void product_input(float *dx, const float *dy, const float *w, size_t m, size_t n, size_t k, bool add,
-                          int n_threads)
+static void product_input(const qk_derivatives *self, float *dx, const float *dy, const float *w, size_t m, size_t n,
+                          size_t k, bool add, int n_threads)
 {
-    static const qk_tiling tiling = { 4 * QK_TILE_ROWS, QK_COPIED_SIDE, QK_OPERAND_IN_PLACE, QK_OPERAND_COPIED };
-    qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, NULL, m, k, n, &tiling, n_threads);
-}
-
-static void product_input_bf16(float *dx, const float *dy, const float *w, size_t m, size_t n, size_t k, bool add,
-                               int n_threads)
-{
-    static const qk_tiling tiling = { 4 * QK_TILE_ROWS, QK_COPIED_SIDE, QK_OPERAND_ROUNDED, QK_OPERAND_ROUNDED };
-    qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, NULL, m, k, n, &tiling, n_threads);
+    qk_way way = { self->level, self->rounded, n_threads };
+    qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, m, k, n, &way);
 }
 
 /* sums[width] += the column sums of x[m][stride]; rows in order. */
@@ -42,25 +35,11 @@ static void add_column_sums(float *dbias, const float *dy, size_t m, size_t n, i
         column_sums(dbias + j, dy + j, n, m, n - j < SUMMED_COLUMNS ? n - j : SUMMED_COLUMNS);
 }
 
-static void weight_by(qk_operand_use use, float *dw, const float *dy, const float *x, size_t m, size_t n, size_t k,
-                      int n_threads)
+static void product_weight(const qk_derivatives *self, float *dw, float *dbias, const float *dy, const float *x,
+                           size_t m, size_t n, size_t k, int n_threads)
 {
-    /* Half the rows of a copied tile: a small matrix is work for two threads. */
-    qk_tiling tiling = { even_part(n, QK_COPIED_SIDE / 2, 16), QK_COPIED_SIDE, use, use };
-    qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, NULL, n, k, m, &tiling, n_threads);
-}
-
-static void product_weight(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
-                           int n_threads)
-{
-    weight_by(QK_OPERAND_COPIED, dw, dy, x, m, n, k, n_threads);
-    add_column_sums(dbias, dy, m, n, n_threads);
-}
-
-static void product_weight_bf16(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
-                                int n_threads)
-{
-    weight_by(QK_OPERAND_ROUNDED, dw, dy, x, m, n, k, n_threads);
+    qk_way way = { self->level, self->rounded, n_threads };
+    qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, n, k, m, &way);
     add_column_sums(dbias, dy, m, n, n_threads);
 }
 
@@ -175,28 +154,40 @@ CLONES static void score_gradients(float *d, const float *p, float scale, size_t
     for (i = n_seen; i < n_keys; i++) d[i] = 0;
 }
 
-static void attention(const qk_attention_gradient *a)
+static void attention(const qk_derivatives *self, const qk_attention_gradient *a)
 {
     const qk_attention *f = &a->forward;
     size_t n_rows = f->n_rows, n_keys = f->row0 + n_rows, d = f->head_dim, stride = f->scores_stride;
     qk_matrix dz = { a->dz, f->z_stride, false }, ds = { a->dscores, stride, false };
-    qk_multiply_tile(a->dscores, stride, false, dz, (qk_matrix){ f->v, f->kv_stride, true }, n_rows, n_keys, d);
+    qk_way way = { self->level, false, 1 };
+    qk_multiply(a->dscores, stride, false, dz, (qk_matrix){ f->v, f->kv_stride, true }, n_rows, n_keys, d, &way);
     for (size_t i = 0; i < n_rows; i++)
         score_gradients(a->dscores + i * stride, f->scores + i * stride, f->scale, f->row0 + i + 1, n_keys);
-    qk_multiply_tile(a->dq, f->q_stride, false, ds, (qk_matrix){ f->k, f->kv_stride, false }, n_rows, d, n_keys);
+    qk_multiply(a->dq, f->q_stride, false, ds, (qk_matrix){ f->k, f->kv_stride, false }, n_rows, d, n_keys, &way);
     ds.turned = true;
-    qk_multiply_tile(a->dk, f->kv_stride, true, ds, (qk_matrix){ f->q, f->q_stride, false }, n_keys, d, n_rows);
-    qk_multiply_tile(a->dv, f->kv_stride, true, (qk_matrix){ f->scores, stride, true }, dz, n_keys, d, n_rows);
+    qk_multiply(a->dk, f->kv_stride, true, ds, (qk_matrix){ f->q, f->q_stride, false }, n_keys, d, n_rows, &way);
+    qk_multiply(a->dv, f->kv_stride, true, (qk_matrix){ f->scores, stride, true }, dz, n_keys, d, n_rows, &way);
 }
 
-static const qk_derivatives table = {
-    "fast", product_input, product_weight, rms_norm, rotate, attention, silu_mul, nll
+#define AT(index)                                                                                                      \
+    {                                                                                                                  \
+        { "fast", &qk_levels[index], false, product_input, product_weight, rms_norm, rotate, attention, silu_mul,      \
+          nll },                                                                                                       \
+            { "bf16", &qk_levels[index], true, product_input, product_weight, rms_norm, rotate, attention, silu_mul,   \
+              nll }                                                                                                    \
+    }
+
+static const qk_derivatives tables[QK_N_LEVELS][2] = {
+    [QK_LEVEL_PLAIN] = AT(QK_LEVEL_PLAIN),
+#if defined(__x86_64__)
+    [QK_LEVEL_AVX2] = AT(QK_LEVEL_AVX2),
+#endif
 };
 
-const qk_derivatives *qk_derivatives_fast(void) { return &table; }
+const qk_derivatives *qk_derivatives_at(const qk_level *level, bool rounded)
+{
+    return &tables[level - qk_levels][rounded];
+}
 
-static const qk_derivatives table_bf16 = {
-    "bf16", product_input_bf16, product_weight_bf16, rms_norm, rotate, attention, silu_mul, nll
-};
-
-const qk_derivatives *qk_derivatives_bf16(void) { return &table_bf16; }
+const qk_derivatives *qk_derivatives_fast(void) { return qk_derivatives_at(qk_level_best(), false); }
+const qk_derivatives *qk_derivatives_bf16(void) { return qk_derivatives_at(qk_level_best(), true); }

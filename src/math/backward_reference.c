@@ -13,9 +13,10 @@ static double dot(const float *a, const float *b, size_t n)
 /* Written, or added to what is there. */
 static void put(float *to, double value, bool add) { *to = (float)(add ? *to + value : value); }
 
-static void product_input(float *dx, const float *dy, const float *w, size_t m, size_t n, size_t k, bool add,
-                          int n_threads)
+static void product_input(const qk_derivatives *self, float *dx, const float *dy, const float *w, size_t m, size_t n,
+                          size_t k, bool add, int n_threads)
 {
+    (void)self;
 #pragma omp parallel for num_threads(n_threads) if (m * n * k > 100000)
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < k; j++) {
@@ -25,9 +26,10 @@ static void product_input(float *dx, const float *dy, const float *w, size_t m, 
         }
 }
 
-static void product_weight(float *dw, float *dbias, const float *dy, const float *x, size_t m, size_t n, size_t k,
-                           int n_threads)
+static void product_weight(const qk_derivatives *self, float *dw, float *dbias, const float *dy, const float *x,
+                           size_t m, size_t n, size_t k, int n_threads)
 {
+    (void)self;
 #pragma omp parallel for num_threads(n_threads) if (m * n * k > 100000)
     for (size_t i = 0; i < n; i++) {
         double bias = 0;
@@ -88,8 +90,9 @@ static void score_gradients(const qk_attention_gradient *a)
 }
 
 /* dq = dS k, dk += dS^T q, dv += P^T dz. */
-static void attention(const qk_attention_gradient *a)
+static void attention(const qk_derivatives *self, const qk_attention_gradient *a)
 {
+    (void)self;
     const qk_attention *f = &a->forward;
     size_t n_keys = f->row0 + f->n_rows, stride = f->scores_stride;
     score_gradients(a);
@@ -129,7 +132,7 @@ static double nll(float *logits, size_t n, size_t target, float scale)
     return log(sum) + top - at_target;
 }
 
-static const qk_derivatives table = { "reference", product_input, product_weight, rms_norm,
-                                      rotate,      attention,     silu_mul,       nll };
+static const qk_derivatives table = { "reference", NULL,   false,     product_input, product_weight,
+                                      rms_norm,    rotate, attention, silu_mul,      nll };
 
 const qk_derivatives *qk_derivatives_reference(void) { return &table; }

@@ -1,4 +1,4 @@
-/* fast.c - the same operations for use: products by oneDNN, loops that the compiler can vectorise.
+/* fast.c - the same operations for use: products by tiles (multiply.c), loops that the compiler can vectorise.
  *
  * Sums run in eight fixed lanes, so the bits do not depend on the vector width; contraction is off (meson.build), so
  * every clone rounds alike. */
@@ -9,21 +9,11 @@
 
 /* ---- products */
 
-static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
-                    size_t m, size_t n, size_t k, int n_threads)
+static void product(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qk_rows *w, const float *bias, size_t m, int n_threads)
 {
-    /* Wide enough to amortise packing x, narrow enough that two threads share a small layer. */
-    static const qk_tiling tiling = { .rows = 4 * QK_TILE_ROWS, .columns = 512 };
-    qk_multiply(y, y_stride, false, (qk_matrix){ x, x_stride, false }, (qk_matrix){ w, k, true }, bias, m, n, k,
-                &tiling, n_threads);
-}
-
-static void product_bf16(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
-                         size_t m, size_t n, size_t k, int n_threads)
-{
-    static const qk_tiling tiling = { 4 * QK_TILE_ROWS, QK_COPIED_SIDE, QK_OPERAND_ROUNDED, QK_OPERAND_ROUNDED };
-    qk_multiply(y, y_stride, false, (qk_matrix){ x, x_stride, false }, (qk_matrix){ w, k, true }, bias, m, n, k,
-                &tiling, n_threads);
+    qk_way way = { self->level, self->rounded, n_threads };
+    qk_multiply_rows(y, y_stride, (qk_matrix){ x, x_stride, false }, w, bias, m, &way);
 }
 
 /* ---- rows */
@@ -105,28 +95,40 @@ CLONES static void mask_and_scale(const qk_attention *a)
     }
 }
 
-static void attend(const qk_attention *a)
+static void attend(const qk_kernels *self, const qk_attention *a)
 {
-    qk_multiply_tile(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
-                     (qk_matrix){ a->k, a->kv_stride, true }, a->n_rows, a->row0 + a->n_rows, a->head_dim);
+    qk_way way = { self->level, false, 1 };
+    qk_multiply(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
+                (qk_matrix){ a->k, a->kv_stride, true }, a->n_rows, a->row0 + a->n_rows, a->head_dim, &way);
     mask_and_scale(a);
 }
 
-static void mix(const qk_attention *a)
+static void mix(const qk_kernels *self, const qk_attention *a)
 {
-    qk_multiply_tile(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
-                     (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows);
+    qk_way way = { self->level, false, 1 };
+    qk_multiply(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
+                (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows, &way);
 }
 
-static const qk_kernels table = { "fast",  product, rms_norm, rotate, attend,
-                                  softmax, mix,     silu_mul, nll,    qk_product_few };
+/* ---- tables */
 
-const qk_kernels *qk_kernels_fast(void) { return &table; }
+#define AT(index)                                                                                                      \
+    {                                                                                                                  \
+        { "fast", &qk_levels[index], false, product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll,            \
+          qk_product_few },                                                                                            \
+            { "bf16", &qk_levels[index], true, product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll, NULL }  \
+    }
 
-static const qk_kernels table_bf16 = { "bf16",  product_bf16, rms_norm, rotate, attend,
-                                       softmax, mix,          silu_mul, nll,    NULL };
+static const qk_kernels tables[QK_N_LEVELS][2] = {
+    [QK_LEVEL_PLAIN] = AT(QK_LEVEL_PLAIN),
+#if defined(__x86_64__)
+    [QK_LEVEL_AVX2] = AT(QK_LEVEL_AVX2),
+#endif
+};
 
-const qk_kernels *qk_kernels_bf16(void) { return &table_bf16; }
+const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded) { return &tables[level - qk_levels][rounded]; }
+const qk_kernels *qk_kernels_fast(void) { return qk_kernels_at(qk_level_best(), false); }
+const qk_kernels *qk_kernels_bf16(void) { return qk_kernels_at(qk_level_best(), true); }
 
 CLONES void qk_add_rows(float *y, const float *x, size_t n)
 {

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "math/kernels.h"
+
 /* Clones for wider vectors, chosen when the program is loaded.  Sanitizers cannot follow the resolver. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&               \
     !defined(__SANITIZE_THREAD__)
@@ -17,9 +19,9 @@
 
 #define LANES 8
 
-/* few.c: a product of few rows without padding (kernels.h). */
-void qk_product_few(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
-                    size_t m, size_t n, size_t k, int n_threads);
+/* few.c: a product of few rows (kernels.h). */
+void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qk_rows *w, const float *bias, size_t m, int n_threads);
 
 /* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p a polynomial that is within 5e-9 of e^r on |r| <= ln(2)/2,
  * summed in pairs (a shorter chain than Horner's); 0 below -87 and infinity above 88, near the ends of the normal

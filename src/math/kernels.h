@@ -5,10 +5,10 @@
 #ifndef QK_MATH_KERNELS_H
 #define QK_MATH_KERNELS_H
 
-#include "base/base.h"
+#include "math/level.h"
+#include "math/rows.h"
 
-/* Rows of a product are computed in tiles of this many; buffers are padded to a multiple, so that a row's bits do not
- * depend on how many rows lie beside it. */
+/* Blocks of rows are cut in multiples of this: every level's tile divides it. */
 #define QK_TILE_ROWS 48
 /* Queries of one attention block. */
 #define QK_ATTENTION_ROWS 64
@@ -26,37 +26,41 @@ typedef struct qk_attention {
     size_t scores_stride;
 } qk_attention;
 
-typedef struct qk_kernels {
+/* `self` is the table itself: products run at its level. */
+typedef struct qk_kernels qk_kernels;
+struct qk_kernels {
     const char *name;
-    /* y[m][n] = x[m][k] w[n][k]^T + bias[n] (bias may be NULL).  Rows are *_stride floats apart.  Uses n_threads. */
-    void (*product)(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
-                    size_t m, size_t n, size_t k, int n_threads);
+    const qk_level *level; /* NULL: the reference */
+    bool rounded;          /* products round both operands to bf16 (nearest, ties to even); sums are f32 */
+    /* y[m][n] = x[m][k] w[n][k]^T + bias[n] (bias may be NULL); w in any format.  Rows are *_stride floats apart.  What
+     * a row comes to does not depend on the others.  Uses n_threads. */
+    void (*product)(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qk_rows *w, const float *bias, size_t m, int n_threads);
     /* y[i] = gain[i] * x[i] / sqrt(mean(x^2) + eps); y may be x.  Zhang and Sennrich 2019. */
     void (*rms_norm)(float *y, const float *x, const float *gain, size_t n, double eps);
     /* (x[m], x[m + D/2]) turned by the angle of cos[m], sin[m]. */
     void (*rotate)(float *x, const float *cos, const float *sin, size_t head_dim);
     /* scores = scale * q.k, -inf above the diagonal and beyond the window. */
-    void (*attend)(const qk_attention *a);
+    void (*attend)(const qk_kernels *self, const qk_attention *a);
     /* Each row of scores -> its softmax. */
     void (*softmax)(float *row, size_t n);
     /* z = scores v. */
-    void (*mix)(const qk_attention *a);
+    void (*mix)(const qk_kernels *self, const qk_attention *a);
     /* out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + e^-x). */
     void (*silu_mul)(float *out, const float *gate, const float *up, size_t n);
     /* -log softmax(logits)[target], nats. */
     double (*nll)(const float *logits, size_t n, size_t target);
-    /* The product for few rows, which need no padding: what a row comes to does not depend on the others.  NULL: there is
-     * none, `product` does it with padding. */
-    void (*product_few)(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
-                        size_t m, size_t n, size_t k, int n_threads);
-} qk_kernels;
+    /* The same made for few rows, in sums of another order.  NULL: there is none. */
+    void (*product_few)(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
+                        const qk_rows *w, const float *bias, size_t m, int n_threads);
+};
 
 const qk_kernels *qk_kernels_reference(void);
+/* The fast ones of a level. */
+const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded);
+/* Those of the best level. */
 const qk_kernels *qk_kernels_fast(void);
-/* Fast, but `product` rounds x and w to bf16 (nearest, ties to even) and sums in f32. */
-const qk_kernels *qk_kernels_bf16(void);
-/* What the fast table runs on: "oneDNN 2.6.3, AVX2"; text[64]. */
-void qk_kernels_describe(char text[64]);
+const qk_kernels *qk_kernels_bf16(void); /* rounded */
 
 /* y += x */
 void qk_add_rows(float *y, const float *x, size_t n);

@@ -36,24 +36,18 @@ static bool has_avx2(void)
 }
 #endif
 
-static const qk_level table[] = {
-    { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, qk_tile_plain, qk_turn_plain },
+const qk_level qk_levels[QK_N_LEVELS] = {
+    [QK_LEVEL_PLAIN] = { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, qk_tile_plain, qk_turn_plain },
 #if defined(__x86_64__)
-    { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2 },
+    [QK_LEVEL_AVX2] = { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2 },
 #endif
 };
 
-#define N_LEVELS (sizeof table / sizeof *table)
-
-size_t qk_level_count(void) { return N_LEVELS; }
-
-const qk_level *qk_level_at(size_t index) { return &table[index]; }
-
 const qk_level *qk_level_best(void)
 {
-    size_t best = N_LEVELS - 1;
-    while (!table[best].present()) best--;
-    return &table[best];
+    size_t best = QK_N_LEVELS - 1;
+    while (!qk_levels[best].present()) best--;
+    return &qk_levels[best];
 }
 
 qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err)
@@ -63,13 +57,13 @@ qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err)
         *out = qk_level_best();
         return QK_OK;
     }
-    for (size_t i = 0; i < N_LEVELS; i++) {
-        snprintf(names + strlen(names), sizeof names - strlen(names), i ? ", %s" : "%s", table[i].name);
-        if (strcmp(table[i].name, name) != 0) continue;
-        if (!table[i].present())
+    for (size_t i = 0; i < QK_N_LEVELS; i++) {
+        snprintf(names + strlen(names), sizeof names - strlen(names), i ? ", %s" : "%s", qk_levels[i].name);
+        if (strcmp(qk_levels[i].name, name) != 0) continue;
+        if (!qk_levels[i].present())
             return qk_fail(err, QK_E_UNSUPPORTED, "level \"%s\": this processor has up to %s", name,
                            qk_level_best()->name);
-        *out = &table[i];
+        *out = &qk_levels[i];
         return QK_OK;
     }
     return qk_fail(err, QK_E_ARGUMENT, "level \"%s\": expected one of %s", name, names);

@@ -25,8 +25,15 @@ typedef struct qk_level {
 #define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
 #define QK_LEVEL_COLUMNS 32 /* most columns; those of each level divide 192 */
 
-size_t qk_level_count(void);
-const qk_level *qk_level_at(size_t index); /* the lowest first; index < count */
+typedef enum qk_level_index {
+    QK_LEVEL_PLAIN,
+#if defined(__x86_64__)
+    QK_LEVEL_AVX2,
+#endif
+    QK_N_LEVELS
+} qk_level_index;
+
+extern const qk_level qk_levels[QK_N_LEVELS]; /* the lowest first */
 /* The highest that is present.  Reads the processor each time: once a call from outside, not once a product. */
 const qk_level *qk_level_best(void);
 /* By name; NULL: the best.  QK_E_ARGUMENT: no such level.  QK_E_UNSUPPORTED: not on this processor. */

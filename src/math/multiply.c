@@ -1,135 +1,263 @@
-/* multiply.c - matrix products by oneDNN, tile by tile; the one file that knows it, but for multiply_bf16.c.
+/* multiply.c - matrix products by the tiles of a level.
  *
- * oneDNN splits sums over the threads it sees: one thread a tile keeps the bits fixed. */
+ * A thread has a block of c, some columns wide.  For each part of the sum it packs what of the right matrix these
+ * columns need, so that a tile reads it from front to end, and goes through the rows of the left matrix with it.  An
+ * entry of c is the sum of its parts, of DEPTH terms each from the first on, whatever the block. */
 #include "math/multiply.h"
 
 #include <assert.h>
 #include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 
 #include "math/fast.h"
-#include "math/kernels.h"
 
+enum {
+    DEPTH = 256,   /* terms of a part */
+    COLUMNS = 192, /* most columns of a block: packed, they fill half of a second-level cache of 512 KiB */
+    ROWS = 48,     /* of the left matrix that are packed at a time; the rows of any level's tile divide it */
+    GAP = 16,      /* floats between copied rows, so that they do not lie a power of two apart */
+    LEAST_COLUMNS = 64
+};
 #define SERIAL_BELOW 2000000 /* multiply-adds that are cheaper than waking the threads */
-#define COPIED_DEPTH 128     /* of a sum that copied operands are read for at a time */
-#define COPIED_GAP 16        /* floats between copied rows, so that they do not lie a power of two apart */
-#define COPY_FLOATS (QK_COPIED_SIDE * (COPIED_DEPTH + COPIED_GAP))
+
+typedef struct product {
+    float *c;
+    size_t c_stride;
+    bool add;
+    qk_matrix left, right;
+    const qk_rows *rows; /* the right matrix, turned, where it is not f32; else NULL */
+    const float *bias;   /* or NULL */
+    size_t m, n, depth;
+    const qk_way *way;
+} product;
+
+/* What one thread packs into. */
+typedef struct workspace {
+    _Alignas(64) float right[DEPTH * COLUMNS];            /* panels [depth][columns of a tile] */
+    _Alignas(64) float left[ROWS * (DEPTH + GAP)];        /* see pack_left */
+    float piece[QK_LEVEL_COLUMNS * (DEPTH + GAP)];        /* of `rows`, as f32 */
+    float tile[QK_LEVEL_ROWS * QK_LEVEL_COLUMNS];         /* one that reaches beyond c */
+} workspace;
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-void qk_multiply_tile(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n,
-                      size_t depth)
-{
-    dnnl_status_t status = dnnl_sgemm(left.turned ? 'T' : 'N', right.turned ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n,
-                                      (dnnl_dim_t)depth, 1, left.at, (dnnl_dim_t)left.stride, right.at,
-                                      (dnnl_dim_t)right.stride, add ? 1 : 0, c, (dnnl_dim_t)c_stride);
-    if (status == dnnl_success) return;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) c[i * c_stride + j] = NAN;
-}
-
-/* ---- copied operands */
-
-/* The part of `a` from (i, j) on. */
-static qk_matrix part_of(qk_matrix a, size_t i, size_t j)
-{
-    a.at += a.turned ? j * a.stride + i : i * a.stride + j;
-    return a;
-}
-
-CLONES static void round_row(float *to, const float *from, size_t n)
+CLONES static void round_floats(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         union {
-            uint32_t u;
             float f;
-        } bits = { .u = rounded_to_bf16(from[i]) };
-        to[i] = bits.f;
+            uint32_t u;
+        } bits = { .f = x[i] };
+        bits.u = rounded_to_bf16(bits.f);
+        x[i] = bits.f;
     }
 }
 
-/* `a`, or its rows x columns copied or rounded to `memory`. */
-static qk_matrix ready(qk_matrix a, qk_operand_use use, float memory[COPY_FLOATS], size_t rows, size_t columns)
+/* ---- packing */
+
+/* to[l][width] = columns [j, j + n) of part [l, l + depth) of the right matrix, and zeros. */
+static void pack_panel(float *to, const product *p, float *piece, size_t j, size_t n, size_t l, size_t depth)
 {
-    size_t height = a.turned ? columns : rows, width = a.turned ? rows : columns, stride = width + COPIED_GAP;
-    if (use == QK_OPERAND_IN_PLACE) return a;
-    for (size_t i = 0; i < height; i++)
-        if (use == QK_OPERAND_ROUNDED)
-            round_row(memory + i * stride, a.at + i * a.stride, width);
-        else
-            memcpy(memory + i * stride, a.at + i * a.stride, width * sizeof *memory);
-    return (qk_matrix){ memory, stride, a.turned };
+    size_t width = p->way->level->columns, stride = DEPTH + GAP;
+    const float *from = p->right.at + (p->right.turned ? j * p->right.stride + l : l * p->right.stride + j);
+    if (!p->rows && !p->right.turned) {
+        for (size_t i = 0; i < depth; i++, from += p->right.stride, to += width) {
+            for (size_t v = 0; v < n / 8; v++) memcpy(to + 8 * v, from + 8 * v, 8 * sizeof *to);
+            for (size_t v = n / 8 * 8; v < width; v++) to[v] = v < n ? from[v] : 0;
+        }
+        return;
+    }
+    if (!p->rows && n == width) {
+        p->way->level->turn(to, from, p->right.stride, depth);
+        return;
+    }
+    if (p->rows)
+        qk_rows_read(piece, stride, p->rows, j, n, l, depth);
+    else
+        for (size_t i = 0; i < n; i++) memcpy(piece + i * stride, from + i * p->right.stride, depth * sizeof *piece);
+    for (size_t i = n; i < width; i++) memset(piece + i * stride, 0, depth * sizeof *piece);
+    p->way->level->turn(to, piece, stride, depth);
 }
 
-static void copied_tile(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n,
-                        size_t depth, const qk_tiling *tiling)
+static void pack_right(workspace *w, const product *p, size_t j, size_t n, size_t l, size_t depth)
 {
-    float left_memory[COPY_FLOATS], right_memory[COPY_FLOATS];
-    for (size_t l = 0; l < depth; l += COPIED_DEPTH) {
-        size_t part = least(depth - l, COPIED_DEPTH);
-        qk_matrix a = ready(part_of(left, 0, l), tiling->left, left_memory, m, part);
-        qk_matrix b = ready(part_of(right, l, 0), tiling->right, right_memory, part, n);
-        qk_multiply_tile(c, c_stride, add || l > 0, a, b, m, n, part);
+    size_t width = p->way->level->columns, done = 0;
+    for (; done < n; done += width)
+        pack_panel(w->right + done * depth, p, w->piece, j + done, least(n - done, width), l, depth);
+    if (p->way->rounded) round_floats(w->right, done * depth);
+}
+
+/* Where the tiles find their rows: row r of tile t at at[t * tile_step + r * row_step + l * depth_step]. */
+typedef struct strips {
+    const float *at;
+    size_t tile_step, row_step, depth_step;
+} strips;
+
+/* to[tile][l][height] = `n` rows of a turned matrix, whose row l begins at from + l * stride, and zeros. */
+static void pack_turned(float *to, size_t tile_step, size_t height, const float *from, size_t stride, size_t n,
+                        size_t depth)
+{
+    for (size_t i = 0; i < n; i += height)
+        for (size_t l = 0; l < depth; l++)
+            for (size_t r = 0; r < height; r++)
+                to[i / height * tile_step + l * height + r] = i + r < n ? from[l * stride + i + r] : 0;
+}
+
+/* Rows [i, i + n) of part [l, l + depth) of the left matrix, in place where they can be. */
+static strips pack_left(workspace *w, const product *p, size_t i, size_t n, size_t l, size_t depth)
+{
+    size_t height = p->way->level->rows, stride = p->left.stride, packed = DEPTH + GAP;
+    const float *from = p->left.at + (p->left.turned ? l * stride + i : i * stride + l);
+    if (p->left.turned) {
+        pack_turned(w->left, height * packed, height, from, stride, n, depth);
+        for (size_t t = 0; t * height < n && p->way->rounded; t++)
+            round_floats(w->left + t * height * packed, height * depth);
+        return (strips){ w->left, height * packed, 1, height };
+    }
+    if (n % height == 0 && !p->way->rounded) return (strips){ from, height * stride, stride, 1 };
+    for (size_t r = 0; r < n; r++) {
+        memcpy(w->left + r * packed, from + r * stride, depth * sizeof *from);
+        if (p->way->rounded) round_floats(w->left + r * packed, depth);
+    }
+    for (size_t r = n; r % height != 0; r++) memset(w->left + r * packed, 0, depth * sizeof *from);
+    return (strips){ w->left, height * packed, packed, 1 };
+}
+
+/* ---- blocks */
+
+/* One tile of which only m x n entries are in c. */
+static void edge_tile(workspace *w, const product *p, float *c, bool add, const float *a, const strips *s,
+                      const float *b, size_t depth, size_t m, size_t n)
+{
+    const qk_level *level = p->way->level;
+    level->tile(w->tile, level->columns, false, a, s->row_step, s->depth_step, b, depth);
+    for (size_t r = 0; r < m; r++)
+        for (size_t j = 0; j < n; j++) {
+            float sum = w->tile[r * level->columns + j];
+            c[r * p->c_stride + j] = add ? c[r * p->c_stride + j] + sum : sum;
+        }
+}
+
+/* Rows [i, i + m) of c by the packed columns [j, j + n). */
+static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, size_t n, size_t l, size_t depth)
+{
+    const qk_level *level = p->way->level;
+    bool add = p->add || l > 0;
+    strips s = pack_left(w, p, i, m, l, depth);
+    for (size_t y = 0; y < m; y += level->rows, s.at += s.tile_step)
+        for (size_t x = 0; x < n; x += level->columns) {
+            float *c = p->c + (i + y) * p->c_stride + j + x;
+            const float *b = w->right + x * depth;
+            if (y + level->rows <= m && x + level->columns <= n)
+                level->tile(c, p->c_stride, add, s.at, s.row_step, s.depth_step, b, depth);
+            else
+                edge_tile(w, p, c, add, s.at, &s, b, depth, least(m - y, level->rows), least(n - x, level->columns));
+        }
+}
+
+static void add_bias(const product *p, size_t i, size_t m, size_t j, size_t n)
+{
+    for (size_t r = i; r < i + m && p->bias; r++)
+        for (size_t x = j; x < j + n; x++) p->c[r * p->c_stride + x] += p->bias[x];
+}
+
+static void block(workspace *w, const product *p, size_t i, size_t m, size_t j, size_t n)
+{
+    for (size_t l = 0; l < p->depth; l += DEPTH) {
+        size_t depth = least(p->depth - l, DEPTH);
+        pack_right(w, p, j, n, l, depth);
+        for (size_t r = 0; r < m; r += ROWS) tiles(w, p, i + r, least(m - r, ROWS), j, n, l, depth);
+    }
+    add_bias(p, i, m, j, n);
+}
+
+/* The same by the bf16 unit. */
+static void unit_block(qk_bf16_unit *unit, const product *p, size_t i, size_t m, size_t j, size_t n)
+{
+    float read[QK_BF16_SIDE * DEPTH];
+    qk_matrix a = p->left, b = p->right;
+    for (size_t l = 0; l < p->depth; l += DEPTH) {
+        size_t depth = least(p->depth - l, DEPTH);
+        a.at = p->left.at + (a.turned ? l * a.stride + i : i * a.stride + l);
+        if (p->rows) {
+            qk_rows_read(read, DEPTH, p->rows, j, n, l, depth);
+            b = (qk_matrix){ read, DEPTH, true };
+        } else {
+            b.at = p->right.at + (b.turned ? j * b.stride + l : l * b.stride + j);
+        }
+        qk_bf16_unit_tile(unit, p->c + i * p->c_stride + j, p->c_stride, p->add || l > 0, a, b, m, n, depth);
+    }
+    add_bias(p, i, m, j, n);
+}
+
+/* ---- all blocks */
+
+/* Rows and columns of a block, for as many of them as keep the threads busy to the end. */
+static void cut(size_t *rows, size_t *columns, const product *p, size_t n_threads)
+{
+    size_t width = p->way->level->columns, across = (p->n + COLUMNS - 1) / COLUMNS, down = 1;
+    size_t even = (across + n_threads - 1) / n_threads * n_threads;
+    if (p->n / even >= LEAST_COLUMNS) across = even;
+    if (across < n_threads) down = (n_threads + across - 1) / across;
+    *columns = ((p->n + across - 1) / across + width - 1) / width * width;
+    *rows = ((p->m + down - 1) / down + ROWS - 1) / ROWS * ROWS;
+}
+
+static void all_blocks(const product *p)
+{
+    size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
+    cut(&rows, &columns, p, n_threads);
+    if (n_threads == 1) {
+        workspace w;
+        for (size_t j = 0; j < p->n; j += columns) block(&w, p, 0, p->m, j, least(p->n - j, columns));
+        return;
+    }
+#pragma omp parallel num_threads((int)n_threads)
+    {
+        workspace w;
+#pragma omp for schedule(dynamic, 1) collapse(2)
+        for (size_t j = 0; j < p->n; j += columns)
+            for (size_t i = 0; i < p->m; i += rows)
+                block(&w, p, i, least(p->m - i, rows), j, least(p->n - j, columns));
     }
 }
 
-/* ---- all tiles */
-
-static void add_bias(float *c, size_t c_stride, const float *bias, size_t m, size_t n)
+/* oneDNN splits sums over the threads it sees: one thread a block keeps the bits fixed. */
+static void all_unit_blocks(const product *p)
 {
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) c[i * c_stride + j] += bias[j];
-}
-
-void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, const float *bias, size_t m,
-                 size_t n, size_t depth, const qk_tiling *tiling, int n_threads)
-{
-    size_t row_tiles = (m + tiling->rows - 1) / tiling->rows;
-    size_t column_tiles = (n + tiling->columns - 1) / tiling->columns;
-    bool rounded = tiling->left == QK_OPERAND_ROUNDED && tiling->right == QK_OPERAND_ROUNDED;
-    bool copied = tiling->left != QK_OPERAND_IN_PLACE || tiling->right != QK_OPERAND_IN_PLACE;
-    assert(!copied || (tiling->rows <= QK_COPIED_SIDE && tiling->columns <= QK_COPIED_SIDE));
-    if (m * n * depth < SERIAL_BELOW) n_threads = 1;
+    size_t rows = least(4 * ROWS, QK_BF16_SIDE), columns = QK_BF16_SIDE;
+    int n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : p->way->n_threads;
 #pragma omp parallel num_threads(n_threads)
     {
+        workspace w;
         omp_set_num_threads(1);
         qk_bf16_unit *unit =
-            rounded && qk_bf16_unit_present() ? qk_bf16_unit_new(tiling, depth, left.turned, right.turned) : NULL;
+            qk_bf16_unit_new(rows, columns, least(p->depth, DEPTH), p->left.turned, p->rows || p->right.turned);
 #pragma omp for schedule(dynamic, 1) collapse(2)
-        for (size_t y = 0; y < column_tiles; y++)
-            for (size_t x = 0; x < row_tiles; x++) {
-                size_t i = x * tiling->rows, j = y * tiling->columns;
-                size_t rows = least(m - i, tiling->rows), columns = least(n - j, tiling->columns);
-                qk_matrix a = part_of(left, i, 0), b = part_of(right, 0, j);
-                float *tile = c + i * c_stride + j;
-                if (unit)
-                    qk_bf16_unit_tile(unit, tile, c_stride, add, a, b, rows, columns, depth);
-                else if (copied)
-                    copied_tile(tile, c_stride, add, a, b, rows, columns, depth, tiling);
-                else
-                    qk_multiply_tile(tile, c_stride, add, a, b, rows, columns, depth);
-                if (bias) add_bias(tile, c_stride, bias + j, rows, columns);
+        for (size_t j = 0; j < p->n; j += columns)
+            for (size_t i = 0; i < p->m; i += rows) {
+                size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
+                if (unit) unit_block(unit, p, i, m, j, n);
+                for (size_t x = 0; x < n && !unit; x += COLUMNS) block(&w, p, i, m, j + x, least(n - x, COLUMNS));
             }
         qk_bf16_unit_free(unit);
     }
 }
 
-void qk_kernels_describe(char text[64])
+void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n, size_t depth,
+                 const qk_way *way)
 {
-    static const struct {
-        dnnl_cpu_isa_t isa;
-        const char *name;
-    } names[] = {
-        { dnnl_cpu_isa_avx512_core_amx, "AMX" },
-        { dnnl_cpu_isa_avx512_core_bf16, "AVX-512 BF16" },
-        { dnnl_cpu_isa_avx512_core, "AVX-512" },
-        { dnnl_cpu_isa_avx2, "AVX2" },
-    };
-    const dnnl_version_t *version = dnnl_version();
-    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    const char *name = "no AVX2";
-    for (size_t i = sizeof names / sizeof *names; i-- > 0;)
-        if ((isa & names[i].isa) == names[i].isa) name = names[i].name; /* each level's bits hold the lower ones' */
-    snprintf(text, 64, "oneDNN %d.%d.%d, %s", version->major, version->minor, version->patch, name);
+    product p = { c, c_stride, add, left, right, NULL, NULL, m, n, depth, way };
+    assert(depth > 0);
+    (way->rounded && qk_bf16_unit_present() ? all_unit_blocks : all_blocks)(&p);
+}
+
+void qk_multiply_rows(float *c, size_t c_stride, qk_matrix left, const qk_rows *w, const float *bias, size_t m,
+                      const qk_way *way)
+{
+    const float *floats = qk_rows_floats(w);
+    qk_matrix right = { floats, w->n_cols, true };
+    product p = { c, c_stride, false, left, right, floats ? NULL : w, bias, m, w->n_rows, w->n_cols, way };
+    assert(p.depth > 0);
+    (way->rounded && qk_bf16_unit_present() ? all_unit_blocks : all_blocks)(&p);
 }

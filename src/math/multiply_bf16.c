@@ -9,7 +9,7 @@
 #include "math/fast.h"
 #include "math/multiply.h"
 
-enum { SIDE = QK_COPIED_SIDE, MOST_DEPTH = 256 };
+enum { SIDE = QK_BF16_SIDE, MOST_DEPTH = 256 };
 
 struct qk_bf16_unit {
     size_t rows, columns, depth;       /* of the product that the unit does at a time */
@@ -92,14 +92,15 @@ static dnnl_status_t prepare(qk_bf16_unit *u, const dnnl_memory_desc_t d[3], dnn
     return status;
 }
 
-qk_bf16_unit *qk_bf16_unit_new(const qk_tiling *tiling, size_t depth, bool left_turned, bool right_turned)
+qk_bf16_unit *qk_bf16_unit_new(size_t most_rows, size_t most_columns, size_t depth, bool left_turned,
+                               bool right_turned)
 {
     dnnl_memory_desc_t d[3];
     dnnl_primitive_attr_t attributes = NULL;
     qk_bf16_unit *u = calloc(1, sizeof *u);
     if (!u) return NULL;
-    u->rows = tiling->rows;
-    u->columns = tiling->columns;
+    u->rows = most_rows;
+    u->columns = most_columns;
     u->depth = even_part(depth, MOST_DEPTH, 32);
     dnnl_dim_t rows = (dnnl_dim_t)u->rows, columns = (dnnl_dim_t)u->columns, deep = (dnnl_dim_t)u->depth;
     dnnl_status_t status = dnnl_engine_create(&u->engine, dnnl_cpu, 0);

@@ -10,13 +10,26 @@ static double dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-static void product(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, const float *bias,
-                    size_t m, size_t n, size_t k, int n_threads)
+/* A row of w at a time, in parts, as f32. */
+static void product(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qk_rows *w, const float *bias, size_t m, int n_threads)
 {
+    enum { PART = 1024, MOST = 64 };
+    size_t n = w->n_rows, k = w->n_cols;
+    (void)self;
 #pragma omp parallel for num_threads(n_threads) if (m * n * k > 100000)
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            y[i * y_stride + j] = (float)(dot(x + i * x_stride, w + j * k, k) + (bias ? (double)bias[j] : 0));
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < m; i += MOST) {
+            double sum[MOST] = { 0 };
+            float row[PART];
+            size_t rows = m - i < MOST ? m - i : MOST;
+            for (size_t l = 0; l < k; l += PART) {
+                size_t part = k - l < PART ? k - l : PART;
+                qk_rows_read(row, PART, w, j, 1, l, part);
+                for (size_t r = 0; r < rows; r++) sum[r] += dot(x + (i + r) * x_stride + l, row, part);
+            }
+            for (size_t r = 0; r < rows; r++) y[(i + r) * y_stride + j] = (float)(sum[r] + (bias ? (double)bias[j] : 0));
+        }
 }
 
 static void rms_norm(float *y, const float *x, const float *gain, size_t n, double eps)
@@ -35,8 +48,9 @@ static void rotate(float *x, const float *cos, const float *sin, size_t head_dim
     }
 }
 
-static void attend(const qk_attention *a)
+static void attend(const qk_kernels *self, const qk_attention *a)
 {
+    (void)self;
     for (size_t i = 0; i < a->n_rows; i++) {
         size_t position = a->row0 + i, first = a->window && position >= a->window ? position - a->window + 1 : 0;
         float *row = a->scores + i * a->scores_stride;
@@ -56,8 +70,9 @@ static void softmax(float *row, size_t n)
     for (size_t i = 0; i < n; i++) row[i] = (float)(exp(row[i] - top) / sum);
 }
 
-static void mix(const qk_attention *a)
+static void mix(const qk_kernels *self, const qk_attention *a)
 {
+    (void)self;
     for (size_t i = 0; i < a->n_rows; i++)
         for (size_t d = 0; d < a->head_dim; d++) {
             double sum = 0;
@@ -80,6 +95,7 @@ static double nll(const float *logits, size_t n, size_t target)
     return log(sum) + top - logits[target];
 }
 
-static const qk_kernels table = { "reference", product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll, product };
+static const qk_kernels table = { "reference", NULL, false,   product, rms_norm, rotate,
+                                  attend,      softmax, mix, silu_mul, nll,     product };
 
 const qk_kernels *qk_kernels_reference(void) { return &table; }

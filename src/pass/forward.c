@@ -8,28 +8,31 @@
 
 /* ---- weights of the layer */
 
-#define LAYER_FIELDS(X)                                                                                                \
-    X(attn_norm)                                                                                                       \
-    X(q) X(k) X(v) X(o) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate) X(up) X(down)  \
-        X(gate_bias) X(up_bias) X(down_bias)
+#define LAYER_MATRICES(X) X(q) X(k) X(v) X(o) X(gate) X(up) X(down)
+#define LAYER_VECTORS(X)                                                                                               \
+    X(attn_norm) X(q_bias) X(k_bias) X(v_bias) X(o_bias) X(q_norm) X(k_norm) X(ffn_norm) X(gate_bias) X(up_bias)       \
+        X(down_bias)
 
-const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at)
+const float *qk_pass_vector(const qk_weight *weight, float **at)
 {
     if (!weight->tensor) return NULL;
     const float *mapped = qk_weight_mapped(weight);
     if (mapped) return mapped;
     float *out = *at;
     *at += weight->n_rows * weight->n_cols;
-    qk_weight_convert(out, weight, pass->model->ckpt, pass->spec->max_bytes > 0, pass->layout.n_threads);
+    qk_weight_rows(out, weight, 0, weight->n_rows);
     return out;
 }
 
-void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer)
+void qk_layer_load(qk_layer_view *out, const qk_pass *pass, int layer)
 {
     const qk_layer_weights *w = &pass->model->layers[layer];
-    float *at = pass->scratch.layer;
-#define X(field) out->field = qk_pass_weight(pass, &w->field, &at);
-    LAYER_FIELDS(X)
+    float *at = pass->scratch.vectors;
+#define X(field) out->field = qk_weight_matrix(&w->field);
+    LAYER_MATRICES(X)
+#undef X
+#define X(field) out->field = qk_pass_vector(&w->field, &at);
+    LAYER_VECTORS(X)
 #undef X
 }
 
@@ -38,7 +41,8 @@ void qk_layer_release(const qk_pass *pass, int layer)
     const qk_layer_weights *w = &pass->model->layers[layer];
     if (pass->spec->max_bytes == 0) return;
 #define X(field) qk_weight_release(&w->field, pass->model->ckpt);
-    LAYER_FIELDS(X)
+    LAYER_MATRICES(X)
+    LAYER_VECTORS(X)
 #undef X
 }
 
@@ -57,14 +61,11 @@ static void add_rows(const qk_pass *pass, float *y, const float *x, size_t n_row
     for (size_t i = 0; i < n_rows; i++) qk_add_rows(y + i * width, x + i * width, width);
 }
 
-void qk_pass_product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
-                     size_t n, size_t k)
+void qk_pass_product(const qk_pass *pass, float *y, const float *x, const qk_rows *w, const float *bias, size_t n_rows)
 {
-    size_t padded = (n_rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS * QK_TILE_ROWS;
-    if (pass->few_rows && pass->ops->product_few)
-        pass->ops->product_few(y, n, x, k, w, bias, n_rows, n, k, pass->layout.n_threads);
-    else
-        pass->ops->product(y, n, x, k, w, bias, padded, n, k, pass->layout.n_threads);
+    const qk_kernels *ops = pass->ops;
+    bool few = pass->few_rows && ops->product_few;
+    (few ? ops->product_few : ops->product)(ops, y, w->n_rows, x, w->n_cols, w, bias, n_rows, pass->layout.n_threads);
 }
 
 /* ---- rotation */
@@ -186,9 +187,9 @@ static size_t blocks_of(const qk_segment *s) { return (s->n_rows + QK_ATTENTION_
 
 static void attend_block(const qk_pass *pass, const qk_attention *a)
 {
-    pass->ops->attend(a);
+    pass->ops->attend(pass->ops, a);
     for (size_t i = 0; i < a->n_rows; i++) pass->ops->softmax(a->scores + i * a->scores_stride, a->row0 + a->n_rows);
-    pass->ops->mix(a);
+    pass->ops->mix(pass->ops, a);
 }
 
 static void attend_all(const qk_pass *pass, int layer, const qk_segment *segments, size_t n_segments)
@@ -198,7 +199,6 @@ static void attend_all(const qk_pass *pass, int layer, const qk_segment *segment
         n_tasks += n_heads * (blocks_of(&segments[i]) - qk_pass_idle_blocks(pass, layer, &segments[i]));
 #pragma omp parallel num_threads(pass->layout.n_threads)
     {
-        omp_set_num_threads(1); /* the products inside a block stay in this thread */
         float *scores = pass->scratch.scores + (size_t)omp_get_thread_num() * QK_ATTENTION_ROWS * pass->layout.longest;
 #pragma omp for schedule(dynamic, 4)
         for (size_t task = 0; task < n_tasks; task++) {
@@ -236,13 +236,13 @@ static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segmen
         for (int head = 0; head < pass->config->n_heads; head++)
             for (size_t block = 0; block < blocks_of(&segments[i]); block++) {
                 qk_attention a = attention_block(pass, layer, &segments[i], head, block, pass->scratch.scores);
-                pass->ops->attend(&a);
+                pass->ops->attend(pass->ops, &a);
                 qk_status status = show_block(pass, QK_SITE_SCORES, layer, &segments[i], head, &a, err);
                 for (size_t r = 0; r < a.n_rows; r++)
                     pass->ops->softmax(a.scores + r * a.scores_stride, a.row0 + a.n_rows);
                 if (!status) status = show_block(pass, QK_SITE_PATTERN, layer, &segments[i], head, &a, err);
                 if (status) return status;
-                pass->ops->mix(&a);
+                pass->ops->mix(pass->ops, &a);
             }
     return QK_OK;
 }
@@ -287,7 +287,7 @@ static qk_status add_delta(qk_pass *pass, qk_site site, int layer, const qk_segm
     return QK_OK;
 }
 
-static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts,
+static qk_status project_block(qk_pass *pass, int layer, const qk_layer_view *w, const qk_segment *parts, size_t n_parts,
                                size_t row, size_t n_rows, qk_error *err)
 {
     const qk_config *c = pass->config;
@@ -304,9 +304,9 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_f32 *w, 
     norm_parts(pass, normed, w->attn_norm, parts, n_parts);
     qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
-    qk_pass_product(pass, b->q + row * q, normed, w->q, w->q_bias, n_rows, q, width);
-    qk_pass_product(pass, b->k + row * kv, normed, w->k, w->k_bias, n_rows, kv, width);
-    qk_pass_product(pass, b->v + row * kv, normed, w->v, w->v_bias, n_rows, kv, width);
+    qk_pass_product(pass, b->q + row * q, normed, &w->q, w->q_bias, n_rows);
+    qk_pass_product(pass, b->k + row * kv, normed, &w->k, w->k_bias, n_rows);
+    qk_pass_product(pass, b->v + row * kv, normed, &w->v, w->v_bias, n_rows);
     return QK_OK;
 }
 
@@ -326,13 +326,13 @@ static qk_status silu_block(qk_pass *pass, int layer, const qk_segment *parts, s
 }
 
 /* From z to the residual stream behind the layer. */
-static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *parts, size_t n_parts,
+static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_view *w, const qk_segment *parts, size_t n_parts,
                               size_t row, size_t n_rows, qk_error *err)
 {
     const qk_config *c = pass->config;
     const qk_scratch *b = &pass->scratch;
     size_t width = (size_t)c->d_model, q = (size_t)c->n_heads * (size_t)c->head_dim, ffn = (size_t)c->d_ffn;
-    qk_pass_product(pass, b->delta, b->z + row * q, w->o, w->o_bias, n_rows, width, q);
+    qk_pass_product(pass, b->delta, b->z + row * q, &w->o, w->o_bias, n_rows);
     qk_status status = qk_site_visit(pass, QK_SITE_ATTN_OUT, layer, b->delta, width, parts, n_parts, err);
     if (!status) status = add_delta(pass, QK_SITE_RESID_MID, layer, parts, n_parts, err);
     if (status) return status;
@@ -341,20 +341,20 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_f32 *w, c
     norm_parts(pass, normed, w->ffn_norm, parts, n_parts);
     status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
-    qk_pass_product(pass, block_at(b, b->gate, row, ffn), normed, w->gate, w->gate_bias, n_rows, ffn, width);
-    qk_pass_product(pass, block_at(b, b->up, row, ffn), normed, w->up, w->up_bias, n_rows, ffn, width);
+    qk_pass_product(pass, block_at(b, b->gate, row, ffn), normed, &w->gate, w->gate_bias, n_rows);
+    qk_pass_product(pass, block_at(b, b->up, row, ffn), normed, &w->up, w->up_bias, n_rows);
     status = silu_block(pass, layer, parts, n_parts, row, n_rows, err);
     if (status) return status;
-    qk_pass_product(pass, b->delta, block_at(b, b->post, row, ffn), w->down, w->down_bias, n_rows, width, ffn);
+    qk_pass_product(pass, b->delta, block_at(b, b->post, row, ffn), &w->down, w->down_bias, n_rows);
     status = qk_site_visit(pass, QK_SITE_MLP_OUT, layer, b->delta, width, parts, n_parts, err);
     return status ? status : add_delta(pass, QK_SITE_RESID_POST, layer, parts, n_parts, err);
 }
 
-typedef qk_status block_function(qk_pass *, int, const qk_layer_f32 *, const qk_segment *, size_t, size_t, size_t,
+typedef qk_status block_function(qk_pass *, int, const qk_layer_view *, const qk_segment *, size_t, size_t, size_t,
                                  qk_error *);
 
 /* Run `work` over the batch in blocks of block_rows. */
-static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, const qk_layer_f32 *w,
+static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, const qk_layer_view *w,
                             const qk_segment *segments, size_t n_segments, qk_segment *parts, qk_error *err)
 {
     size_t n_rows = segments[n_segments - 1].row + segments[n_segments - 1].n_rows, step = pass->layout.block_rows;
@@ -367,7 +367,7 @@ static qk_status for_blocks(block_function *work, qk_pass *pass, int layer, cons
     return QK_OK;
 }
 
-qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *w, const qk_segment *segments,
+qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_view *w, const qk_segment *segments,
                            size_t n_segments, qk_error *err)
 {
     static const qk_site q_sites[3] = { QK_SITE_Q, QK_SITE_Q_NORMED, QK_SITE_ROT_Q };

@@ -73,7 +73,7 @@ static qk_status carve(qk_scratch *b, const qk_layout *l, const qk_config *c, bo
         { &b->cos, l->longest * half },
         { &b->sin, l->longest * half },
         { &b->inv_freq, half },
-        { &b->layer, l->layer_floats },
+        { &b->vectors, l->vector_floats },
     };
     qk_status status = qk_new_floats(&b->memory, l->scratch_floats, "activations", err);
     if (status) return status;
@@ -218,7 +218,7 @@ static qk_status embed(qk_pass *pass, const qk_segment *segments, size_t n_segme
 
 qk_status qk_pass_layer(qk_pass *pass, int layer, qk_segment *segments, size_t n_segments, qk_error *err)
 {
-    qk_layer_f32 weights;
+    qk_layer_view weights;
     qk_layer_load(&weights, pass, layer);
     for (size_t first = 0; first < n_segments;) {
         size_t n = 0, rows = 0;

@@ -53,8 +53,8 @@ typedef struct qk_layout {
     size_t batch_rows; /* rows of q, k, v alive at once; at least the longest sequence; multiple of QK_TILE_ROWS */
     size_t block_rows;         /* rows of feed-forward scratch; multiple of QK_TILE_ROWS */
     size_t logit_rows;         /* rows of logits alive at once; multiple of QK_TILE_ROWS */
-    uint64_t mapped_bytes;     /* F32 weights of the largest layer that are used where they are mapped */
-    size_t layer_floats;       /* converted weights of the largest layer, or of the unembedding */
+    uint64_t mapped_bytes;     /* of the file: the weights of the largest layer, or of the unembedding */
+    size_t vector_floats;      /* converted norms and biases of the layer that has most */
     size_t scratch_floats;     /* everything that struct qk_scratch holds */
     size_t most_rows;          /* residual rows of the largest group */
     int n_threads;
@@ -77,11 +77,13 @@ typedef struct qk_segment {
                                  * adds its rows and attends to all of them.  NULL = only the segment's own exist */
 } qk_segment;
 
-/* Weights of one layer in f32: mapped where the file has them so, else converted into the layer buffer. */
-typedef struct qk_layer_f32 {
-    const float *attn_norm, *q, *k, *v, *o, *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm;
-    const float *ffn_norm, *gate, *up, *down, *gate_bias, *up_bias, *down_bias;
-} qk_layer_f32;
+/* Weights of one layer: matrices as they lie in the file; vectors in f32, mapped where the file has them so, else
+ * converted into the vector buffer, NULL where the model has none. */
+typedef struct qk_layer_view {
+    qk_rows q, k, v, o, gate, up, down;
+    const float *attn_norm, *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm;
+    const float *ffn_norm, *gate_bias, *up_bias, *down_bias;
+} qk_layer_view;
 
 /* Buffers of the whole pass, carved from one allocation by one table.  Training keeps what the way back needs: then
  * the buffers of a layer are its own, none of them serves twice, and blocks lie at their rows. */
@@ -102,7 +104,7 @@ typedef struct qk_scratch {
     float *logits;       /* [logit_rows][n_vocab] */
     float *cos, *sin;    /* [longest][head_dim/2] */
     float *inv_freq;     /* [head_dim/2] */
-    float *layer;        /* [layer_floats] */
+    float *vectors;      /* [vector_floats] */
 } qk_scratch;
 
 typedef struct qk_pass {
@@ -126,24 +128,22 @@ typedef struct qk_pass {
     double done, total;         /* row-layers, for progress */
     bool trims;                 /* nobody looks behind the last layer's attention but the scores: rows that no scored
                                  * target needs end there */
-    bool few_rows;              /* products without padding, where the kernels have one (decoding) */
+    bool few_rows;              /* products made for few rows, where the kernels have one (decoding) */
 } qk_pass;
 
-/* y[n_rows][n] = x[n_rows][k] w[n][k]^T + bias.  Over whole tiles, the rows beyond being padding of the buffers, unless
- * the pass has few rows: a row's bits depend on neither its neighbours nor their number. */
-void qk_pass_product(const qk_pass *pass, float *y, const float *x, const float *w, const float *bias, size_t n_rows,
-                     size_t n, size_t k);
-/* The weight in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
-const float *qk_pass_weight(const qk_pass *pass, const qk_weight *weight, float **at);
+/* y[n_rows][w->n_rows] = x[n_rows][w->n_cols] w^T + bias. */
+void qk_pass_product(const qk_pass *pass, float *y, const float *x, const qk_rows *w, const float *bias, size_t n_rows);
+/* A norm or bias in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */
+const float *qk_pass_vector(const qk_weight *weight, float **at);
 /* cos and sin of a layer for positions [from, n_tokens) of a sequence of n_tokens into scratch.cos and scratch.sin,
  * unless they are there. */
 void qk_pass_rotation(qk_pass *pass, int layer, size_t from, size_t n_tokens);
-/* The layer's weights into *out; converts into scratch.layer. */
-void qk_layer_load(qk_layer_f32 *out, const qk_pass *pass, int layer);
+/* The layer's weights into *out; converts into scratch.vectors. */
+void qk_layer_load(qk_layer_view *out, const qk_pass *pass, int layer);
 /* Under a budget: the layer's mapped pages leave resident memory. */
 void qk_layer_release(const qk_pass *pass, int layer);
 /* Carry the batch through one layer: reads and writes pass->residual. */
-qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_f32 *weights, const qk_segment *segments,
+qk_status qk_layer_forward(qk_pass *pass, int layer, const qk_layer_view *weights, const qk_segment *segments,
                            size_t n_segments, qk_error *err);
 /* Everything that may happen at a site: edits, the non-finite check, probes.  x: first row of the first segment
  * part; rows of the parts lie one behind the other. */

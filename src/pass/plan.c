@@ -13,8 +13,7 @@
 #define GROUP_ROWS 16384
 /* The program itself, its libraries and their generated code, a small study's tables, the report. */
 #define PROGRAM_BYTES ((uint64_t)64 << 20)
-/* Pages of the file that are in memory at once while a weight is converted or embeddings are looked up, under a
- * budget. */
+/* Pages of the file that are in memory at once while embeddings are looked up, under a budget. */
 #define READ_BYTES ((uint64_t)40 << 20)
 /* While a tokenizer is opened: its file as a tree, then as tables; measured 930 bytes a token with 2.2 merges each. */
 #define OPENING_BYTES(n_vocab) (((uint64_t)32 << 20) + 1024 * (uint64_t)(n_vocab))
@@ -23,25 +22,24 @@ static size_t pad(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS
 
 static size_t between(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
-/* The largest stage (a layer, or the unembedding where logits are wanted): floats to convert, and f32 bytes used where
- * they are mapped. */
+/* The largest stage (a layer, or the unembedding where logits are wanted) as it lies in the file, and the floats that
+ * norms and biases are converted to. */
 static void size_weights(qk_layout *layout, const qk_model *model, bool wants_logits)
 {
-    const qk_weight *u = &model->unembedding;
-    size_t n = wants_logits ? u->n_rows * u->n_cols : 0;
-    layout->layer_floats = qk_weight_mapped(u) ? 0 : n;
-    layout->mapped_bytes = qk_weight_mapped(u) ? 4 * (uint64_t)n : 0;
+    layout->mapped_bytes = wants_logits ? model->unembedding.tensor->n_bytes : 0;
+    layout->vector_floats = (size_t)model->config.d_model; /* the final norm's gain */
     for (int l = 0; l < model->config.n_layers; l++) {
         const qk_weight *w = (const qk_weight *)&model->layers[l]; /* a struct of nothing but weights */
-        size_t converted = 0, mapped = 0;
+        size_t vectors = 0;
+        uint64_t mapped = 0;
         for (size_t i = 0; i < sizeof(qk_layer_weights) / sizeof(qk_weight); i++) {
             if (!w[i].tensor) continue;
-            *(qk_weight_mapped(&w[i]) ? &mapped : &converted) += w[i].n_rows * w[i].n_cols;
+            mapped += w[i].tensor->n_bytes;
+            if (w[i].n_cols == 1 && !qk_weight_mapped(&w[i])) vectors += w[i].n_rows;
         }
-        if (converted > layout->layer_floats) layout->layer_floats = converted;
-        if (4 * (uint64_t)mapped > layout->mapped_bytes) layout->mapped_bytes = 4 * (uint64_t)mapped;
+        if (vectors > layout->vector_floats) layout->vector_floats = vectors;
+        if (mapped > layout->mapped_bytes) layout->mapped_bytes = mapped;
     }
-    layout->layer_floats += (size_t)model->config.d_model; /* the final norm's gain */
 }
 
 static void size_scratch(qk_layout *layout, const qk_config *c, bool wants_logits)
@@ -51,7 +49,7 @@ static void size_scratch(qk_layout *layout, const qk_config *c, bool wants_logit
         layout->batch_rows * (q + 2 * kv) + layout->block_rows * 2 * (size_t)(c->d_model + c->d_ffn) +
         (size_t)layout->n_threads * QK_ATTENTION_ROWS * layout->longest +
         (wants_logits ? layout->logit_rows * (size_t)c->n_vocab : 0) + (layout->longest + 1) * (size_t)c->head_dim +
-        layout->layer_floats + 16 * 16; /* 64-byte alignment of each piece */
+        layout->vector_floats + 16 * 16; /* 64-byte alignment of each piece */
 }
 
 /* Split the streams into groups of at most `rows` residual rows (one stream alone may exceed `soft` but not `rows`). */
@@ -141,16 +139,15 @@ static uint64_t result_bytes(const qk_pass_spec *spec)
 }
 
 /* `around`: what is resident beside the scratch buffers. */
-static qk_status check_budget(const qk_model *model, const qk_layout *l, const qk_pass_spec *spec, uint64_t around,
-                              uint64_t needed, qk_error *err)
+static qk_status check_budget(const qk_model *model, const qk_pass_spec *spec, uint64_t around, uint64_t needed,
+                              qk_error *err)
 {
-    uint64_t opening = OPENING_BYTES(model->config.n_vocab), weights = 4 * (uint64_t)l->layer_floats;
+    uint64_t opening = OPENING_BYTES(model->config.n_vocab);
     if (spec->max_bytes && needed > spec->max_bytes)
         return qk_fail(err, QK_E_BUDGET,
                        "the pass needs at least %llu MiB (%llu for the program, %llu for weights, %llu for "
                        "activations), %llu MiB are allowed",
-                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES + weights),
-                       mib(needed - around - weights), mib(spec->max_bytes));
+                       mib(needed), mib(PROGRAM_BYTES), mib(around - PROGRAM_BYTES), mib(needed - around), mib(spec->max_bytes));
     if (spec->max_bytes && model->tokenizer && opening > spec->max_bytes)
         return qk_fail(err, QK_E_BUDGET, "a tokenizer of %d tokens needs at least %llu MiB to open, %llu MiB are "
                        "allowed", model->config.n_vocab, mib(opening), mib(spec->max_bytes));
@@ -171,7 +168,7 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     size_weights(&l, model, wants_logits);
     size_rows(&l, c, p.n_rows, false);
     size_scratch(&l, c, wants_logits);
-    /* The program, the pages that are read while weights are converted, the weights used where they are mapped. */
+    /* The program, the pages that are read while embeddings are looked up, the weights of a layer where they lie. */
     uint64_t around = PROGRAM_BYTES + result_bytes(spec) + l.mapped_bytes +
                       (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES);
     uint64_t streams = row_bytes * (uint64_t)(p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
@@ -180,15 +177,15 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
         size_scratch(&l, c, wants_logits);
     }
     uint64_t fixed = around + 4 * (uint64_t)l.scratch_floats;
-    qk_status status = check_budget(model, &l, spec, around, fixed + row_bytes * (uint64_t)l.longest, err);
+    qk_status status = check_budget(model, spec, around, fixed + row_bytes * (uint64_t)l.longest, err);
     if (status) return status;
     size_t rows = spec->max_bytes ? (size_t)((spec->max_bytes - fixed) / row_bytes) : SIZE_MAX;
     status = make_groups(&l, spec, rows, soft_rows(model), err);
     if (status) return status;
     p.n_groups = l.n_groups;
-    p.layer_bytes = 4 * (uint64_t)l.layer_floats;
+    p.layer_bytes = l.mapped_bytes;
     p.stream_bytes = (uint64_t)row_bytes * l.most_rows;
-    p.scratch_bytes = 4 * (uint64_t)(l.scratch_floats - l.layer_floats);
+    p.scratch_bytes = 4 * (uint64_t)l.scratch_floats;
     p.total_bytes = fixed + p.stream_bytes;
     p.flops = flops(c, spec);
     if (plan) *plan = p;

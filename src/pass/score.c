@@ -26,8 +26,8 @@ static void score_rows(qk_pass *pass, const float *logits, const qk_segment *par
     }
 }
 
-static qk_status score_block(qk_pass *pass, const float *gain, const float *unembedding, const qk_segment *part,
-                             bool wants_logits, qk_error *err)
+static qk_status score_block(qk_pass *pass, const float *gain, const qk_rows *unembedding, const qk_segment *part,
+                             qk_error *err)
 {
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
     float *normed = pass->scratch.normed, *logits = pass->scratch.logits;
@@ -36,8 +36,8 @@ static qk_status score_block(qk_pass *pass, const float *gain, const float *unem
         pass->ops->rms_norm(normed + i * width, pass->residual + (part->x_row + i) * width, gain, width,
                             pass->config->rms_norm_eps);
     qk_status status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, part, 1, err);
-    if (status || !wants_logits) return status;
-    qk_pass_product(pass, logits, normed, unembedding, NULL, part->n_rows, vocab, width);
+    if (status || !unembedding) return status;
+    qk_pass_product(pass, logits, normed, unembedding, NULL, part->n_rows);
     status = qk_site_visit(pass, QK_SITE_LOGITS, -1, logits, vocab, part, 1, err);
     if (!status && pass->spec->score) score_rows(pass, logits, part);
     return status;
@@ -63,10 +63,10 @@ static qk_segment last_row(const qk_segment *s, size_t row)
 
 qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
 {
-    float *at = pass->scratch.layer, *normed = pass->scratch.normed, *logits = pass->scratch.logits;
+    float *at = pass->scratch.vectors, *normed = pass->scratch.normed, *logits = pass->scratch.logits;
     size_t width = (size_t)pass->config->d_model, vocab = (size_t)pass->config->n_vocab;
-    const float *gain = qk_pass_weight(pass, &pass->model->final_norm, &at);
-    const float *unembedding = qk_pass_weight(pass, &pass->model->unembedding, &at);
+    const float *gain = qk_pass_vector(&pass->model->final_norm, &at);
+    qk_rows unembedding = qk_weight_matrix(&pass->model->unembedding);
     qk_segment *parts = NULL;
     qk_status status = qk_new_array(&parts, n_segments, sizeof *parts, "segments", err);
     for (size_t i = 0; i < n_segments && !status; i++) {
@@ -76,7 +76,7 @@ qk_status qk_pass_logits(qk_pass *pass, const qk_segment *segments, size_t n_seg
     }
     if (!status) status = qk_site_visit(pass, QK_SITE_LN_FINAL_OUT, -1, normed, width, parts, n_segments, err);
     if (!status) {
-        qk_pass_product(pass, logits, normed, unembedding, NULL, n_segments, vocab, width);
+        qk_pass_product(pass, logits, normed, &unembedding, NULL, n_segments);
         status = qk_site_visit(pass, QK_SITE_LOGITS, -1, logits, vocab, parts, n_segments, err);
     }
     if (pass->spec->max_bytes) qk_weight_release(&pass->model->unembedding, pass->model->ckpt);
@@ -101,12 +101,12 @@ static qk_segment needed_rows(const qk_pass *pass, const qk_segment *s, bool all
 
 qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segments, qk_error *err)
 {
-    float *at = pass->scratch.layer;
+    float *at = pass->scratch.vectors;
     bool shown = qk_site_wanted(pass, QK_SITE_LOGITS, -1), wants_logits = pass->spec->score || shown;
     bool all = shown || qk_site_wanted(pass, QK_SITE_LN_FINAL_OUT, -1);
     for (size_t i = 0; i < pass->edits.n; i++) all = all || pass->edits.items[i].edit->site == QK_SITE_LN_FINAL_OUT;
-    const float *gain = qk_pass_weight(pass, &pass->model->final_norm, &at);
-    const float *unembedding = wants_logits ? qk_pass_weight(pass, &pass->model->unembedding, &at) : NULL;
+    const float *gain = qk_pass_vector(&pass->model->final_norm, &at);
+    qk_rows unembedding = qk_weight_matrix(&pass->model->unembedding);
     size_t step = pass->layout.logit_rows < pass->layout.block_rows ? pass->layout.logit_rows : pass->layout.block_rows;
     for (size_t i = 0; i < n_segments; i++) {
         qk_segment rows = needed_rows(pass, &segments[i], all);
@@ -116,7 +116,7 @@ qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segm
             part.row += row;
             part.position0 += row;
             part.n_rows = rows.n_rows - row < step ? rows.n_rows - row : step;
-            qk_status status = score_block(pass, gain, unembedding, &part, wants_logits, err);
+            qk_status status = score_block(pass, gain, wants_logits ? &unembedding : NULL, &part, err);
             if (status) return status;
         }
     }

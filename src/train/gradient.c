@@ -208,7 +208,7 @@ static void use_layer(qk_gradient *g, int layer)
 
 static qk_status forward_layer(qk_gradient *g, int layer, size_t n_segments, qk_error *err)
 {
-    qk_layer_f32 weights;
+    qk_layer_view weights;
     use_layer(g, layer);
     qk_layer_load(&weights, &g->pass, layer);
     return qk_layer_forward(&g->pass, layer, &weights, g->segments, n_segments, err);

@@ -14,12 +14,14 @@ static float *gradient_of(const qk_gradient *g, const float *value)
 }
 
 /* y = x w^T + bias, on the way back: dw, dbias; and dx unless NULL. */
-static void product_back(const qk_gradient *g, float *dx, bool add, const float *dy, const float *x, const float *w,
-                         const float *bias, size_t m, size_t n, size_t k)
+static void product_back(const qk_gradient *g, float *dx, bool add, const float *dy, const float *x,
+                         const qk_rows *rows, const float *bias, size_t m)
 {
     int n_threads = g->pass.layout.n_threads;
-    g->derive->product_weight(gradient_of(g, w), gradient_of(g, bias), dy, x, m, n, k, n_threads);
-    if (dx) g->derive->product_input(dx, dy, w, m, n, k, add, n_threads);
+    const float *w = qk_rows_floats(rows); /* parameters are */
+    size_t n = rows->n_rows, k = rows->n_cols;
+    g->derive->product_weight(g->derive, gradient_of(g, w), gradient_of(g, bias), dy, x, m, n, k, n_threads);
+    if (dx) g->derive->product_input(g->derive, dx, dy, w, m, n, k, add, n_threads);
 }
 
 static void norm_back(const qk_gradient *g, float *dx, bool add, const float *dy, const float *x, const float *gain,
@@ -70,7 +72,8 @@ qk_status qk_loss_back(double *nll, qk_gradient *g, const qk_sequence *sequences
     const qk_pass *p = &g->pass;
     float *normed = g->final_normed;
     size_t width = (size_t)p->config->d_model, vocab = (size_t)p->config->n_vocab, segment = 0;
-    const float *gain = qk_weight_mapped(&p->model->final_norm), *w = qk_weight_mapped(&p->model->unembedding);
+    const float *gain = qk_weight_mapped(&p->model->final_norm);
+    qk_rows w = qk_weight_matrix(&p->model->unembedding);
     qk_status status = QK_OK;
     double sum = 0;
     for (size_t row = 0; row < n_rows && !status; row += QK_BLOCK_ROWS) {
@@ -79,10 +82,9 @@ qk_status qk_loss_back(double *nll, qk_gradient *g, const qk_sequence *sequences
 #pragma omp parallel for num_threads(p->layout.n_threads)
         for (size_t i = 0; i < n; i++)
             p->ops->rms_norm(normed + i * width, x + i * width, gain, width, p->config->rms_norm_eps);
-        p->ops->product(p->scratch.logits, vocab, normed, width, w, NULL, qk_padded_rows(n), vocab, width,
-                        p->layout.n_threads);
+        p->ops->product(p->ops, p->scratch.logits, vocab, normed, width, &w, NULL, n, p->layout.n_threads);
         sum += loss_of_block(g, sequences, row, n, &segment, scale, err, &status);
-        product_back(g, g->dnormed, false, p->scratch.logits, normed, w, NULL, n, vocab, width);
+        product_back(g, g->dnormed, false, p->scratch.logits, normed, &w, NULL, n);
         norm_back(g, g->dx + row * width, false, g->dnormed, x, gain, n, width);
     }
     if (!status) *nll += sum;
@@ -91,20 +93,20 @@ qk_status qk_loss_back(double *nll, qk_gradient *g, const qk_sequence *sequences
 
 /* ---- back through a layer */
 
-static void ffn_back(qk_gradient *g, const qk_kept *k, const qk_layer_f32 *w, size_t n_rows)
+static void ffn_back(qk_gradient *g, const qk_kept *k, const qk_layer_view *w, size_t n_rows)
 {
     qk_widths s = qk_widths_of(g->pass.config);
     for (size_t row = 0; row < n_rows; row += QK_BLOCK_ROWS) {
         size_t n = qk_block_rows(row, n_rows);
         float *dx = g->dx + row * s.model, *dpost = g->dgate;
         const float *gate = k->gate + row * s.ffn, *up = k->up + row * s.ffn, *normed = k->ffn_normed + row * s.model;
-        product_back(g, dpost, false, dx, k->post + row * s.ffn, w->down, w->down_bias, n, s.model, s.ffn);
+        product_back(g, dpost, false, dx, k->post + row * s.ffn, &w->down, w->down_bias, n);
 #pragma omp parallel for num_threads(g->pass.layout.n_threads)
         for (size_t i = 0; i < n; i++)
             g->derive->silu_mul(g->dgate + i * s.ffn, g->dup + i * s.ffn, dpost + i * s.ffn, gate + i * s.ffn,
                                 up + i * s.ffn, s.ffn);
-        product_back(g, g->dnormed, false, g->dgate, normed, w->gate, w->gate_bias, n, s.ffn, s.model);
-        product_back(g, g->dnormed, true, g->dup, normed, w->up, w->up_bias, n, s.ffn, s.model);
+        product_back(g, g->dnormed, false, g->dgate, normed, &w->gate, w->gate_bias, n);
+        product_back(g, g->dnormed, true, g->dup, normed, &w->up, w->up_bias, n);
         norm_back(g, dx, true, g->dnormed, k->resid_mid + row * s.model, w->ffn_norm, n, s.model);
     }
 }
@@ -134,10 +136,10 @@ static void attention_back(const qk_gradient *g, const qk_kept *k, int layer, co
                              .scale = (float)c->softmax_scale, .scores = scores, .scores_stride = stride },
                 .dz = g->dz + at, .dq = g->dq + at, .dk = g->dk + kv_at, .dv = g->dv + kv_at, .dscores = dscores,
             };
-            p->ops->attend(&a.forward);
+            p->ops->attend(p->ops, &a.forward);
             for (size_t i = 0; i < a.forward.n_rows; i++)
                 p->ops->softmax(scores + i * stride, row + a.forward.n_rows);
-            g->derive->attention(&a);
+            g->derive->attention(g->derive, &a);
         }
 }
 
@@ -147,7 +149,6 @@ static void attend_back(const qk_gradient *g, const qk_kept *k, int layer, size_
     size_t block = QK_ATTENTION_ROWS * qk_scores_stride(g->pass.layout.longest);
 #pragma omp parallel num_threads(g->pass.layout.n_threads)
     {
-        omp_set_num_threads(1); /* the products inside a block stay in this thread */
         size_t thread = (size_t)omp_get_thread_num();
         float *scores = g->pass.scratch.scores + thread * block, *dscores = g->dscores + thread * block;
 #pragma omp for schedule(dynamic, 1)
@@ -180,15 +181,15 @@ static void qk_norm_back(const qk_gradient *g, float *dx, const float *raw, cons
     if (kind == QK_NORM_PROJECTION) norm_back(g, dx, false, dx, raw, gain, n_rows, n_heads * d);
 }
 
-static void projections_back(qk_gradient *g, const qk_kept *k, const qk_layer_f32 *w, size_t n_rows)
+static void projections_back(qk_gradient *g, const qk_kept *k, const qk_layer_view *w, size_t n_rows)
 {
     qk_widths s = qk_widths_of(g->pass.config);
     for (size_t row = 0; row < n_rows; row += QK_BLOCK_ROWS) {
         size_t n = qk_block_rows(row, n_rows);
         const float *normed = k->normed + row * s.model;
-        product_back(g, g->dnormed, false, g->dq + row * s.q, normed, w->q, w->q_bias, n, s.q, s.model);
-        product_back(g, g->dnormed, true, g->dk + row * s.kv, normed, w->k, w->k_bias, n, s.kv, s.model);
-        product_back(g, g->dnormed, true, g->dv + row * s.kv, normed, w->v, w->v_bias, n, s.kv, s.model);
+        product_back(g, g->dnormed, false, g->dq + row * s.q, normed, &w->q, w->q_bias, n);
+        product_back(g, g->dnormed, true, g->dk + row * s.kv, normed, &w->k, w->k_bias, n);
+        product_back(g, g->dnormed, true, g->dv + row * s.kv, normed, &w->v, w->v_bias, n);
         norm_back(g, g->dx + row * s.model, true, g->dnormed, k->resid_pre + row * s.model, w->attn_norm, n, s.model);
     }
 }
@@ -197,13 +198,13 @@ void qk_layer_back(qk_gradient *g, int layer, const qk_sequence *sequences, size
 {
     const qk_config *c = g->pass.config;
     const qk_kept *k = &g->layers[layer];
-    qk_layer_f32 w;
+    qk_layer_view w;
     qk_widths s = qk_widths_of(c);
     qk_layer_load(&w, &g->pass, layer);
     ffn_back(g, k, &w, n_rows);
     for (size_t row = 0; row < n_rows; row += QK_BLOCK_ROWS)
-        product_back(g, g->dz + row * s.q, false, g->dx + row * s.model, k->z + row * s.q, w.o, w.o_bias,
-                     qk_block_rows(row, n_rows), s.model, s.q);
+        product_back(g, g->dz + row * s.q, false, g->dx + row * s.model, k->z + row * s.q, &w.o, w.o_bias,
+                     qk_block_rows(row, n_rows));
     attend_back(g, k, layer, n_segments);
     rotate_back(g, layer, sequences, n_segments, g->dq, (size_t)c->n_heads);
     rotate_back(g, layer, sequences, n_segments, g->dk, (size_t)c->n_kv_heads);
