@@ -34,7 +34,7 @@ typedef enum qk_level_index {
 } qk_level_index;
 
 extern const qk_level qk_levels[QK_N_LEVELS]; /* the lowest first */
-/* The highest that is present.  Reads the processor each time: once a call from outside, not once a product. */
+/* The highest that is present. */
 const qk_level *qk_level_best(void);
 /* By name; NULL: the best.  QK_E_ARGUMENT: no such level.  QK_E_UNSUPPORTED: not on this processor. */
 QK_MUST_CHECK qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err);

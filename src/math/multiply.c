@@ -93,14 +93,20 @@ typedef struct strips {
     size_t tile_step, row_step, depth_step;
 } strips;
 
-/* to[tile][l][height] = `n` rows of a turned matrix, whose row l begins at from + l * stride, and zeros. */
+/* to[tile][l][height] = `n` rows of a turned matrix, whose row l begins at from + l * stride, and zeros.  Eight numbers
+ * at a time, but of the last row: what is too many the next ones overwrite. */
 static void pack_turned(float *to, size_t tile_step, size_t height, const float *from, size_t stride, size_t n,
                         size_t depth)
 {
-    for (size_t i = 0; i < n; i += height)
-        for (size_t l = 0; l < depth; l++)
-            for (size_t r = 0; r < height; r++)
-                to[i / height * tile_step + l * height + r] = i + r < n ? from[l * stride + i + r] : 0;
+    for (size_t i = 0; i < n; i += height, to += tile_step)
+        for (size_t l = 0; l < depth; l++) {
+            float *at = to + l * height;
+            const float *source = from + l * stride + i;
+            if (l + 1 < depth && i + height <= n)
+                for (size_t r = 0; r < height; r += 8) memcpy(at + r, source + r, 8 * sizeof *at);
+            else
+                for (size_t r = 0; r < height; r++) at[r] = i + r < n ? source[r] : 0;
+        }
 }
 
 /* Rows [i, i + n) of part [l, l + depth) of the left matrix, in place where they can be. */

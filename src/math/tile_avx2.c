@@ -15,7 +15,11 @@ AVX2 void qk_tile_avx2(float *c, size_t c_stride, bool add, const float *a, size
     __m256 sum[ROWS][2];
     const float *upper = a + 3 * a_row_stride; /* two bases reach all rows by strides that an address can hold */
 UNROLLED
-    for (size_t r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+    for (size_t r = 0; r < ROWS; r++) {
+        sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+        _mm_prefetch(c + r * c_stride, _MM_HINT_T0); /* here when the sums are */
+        _mm_prefetch(c + r * c_stride + COLUMNS - 1, _MM_HINT_T0);
+    }
     for (size_t l = 0; l < depth; l++, a += a_depth_stride, upper += a_depth_stride, b += COLUMNS) {
         __m256 left = _mm256_load_ps(b), right = _mm256_load_ps(b + WIDTH);
 UNROLLED
