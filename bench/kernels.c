@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <oneapi/dnnl/dnnl.h>
@@ -215,6 +216,66 @@ static void attentions(int n_runs)
     }
 }
 
+/* ---- decoding: one row of x against weights that no cache holds */
+
+#define DECODED_BYTES ((size_t)256 << 20) /* of weights, one matrix behind the other */
+
+/* The weights as a plain sum of whole numbers reads them. */
+static double read_once(const uint8_t *weights, size_t n_bytes, int n_threads)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)weights;
+    uint64_t sum = 0;
+    double start = now(n_threads);
+#pragma omp parallel for num_threads(n_threads) reduction(+ : sum) schedule(static)
+    for (size_t i = 0; i < n_bytes / sizeof *words; i++) sum += words[i];
+    double seconds = now(n_threads) - start;
+    if (sum == 1) printf("\n"); /* it is needed */
+    return seconds;
+}
+
+static double decode_once(const uint8_t *weights, size_t n_matrices, const qk_rows *shape, size_t n_bytes, float *y,
+                          const float *x, size_t m, int n_threads)
+{
+    const qk_kernels *ops = qk_kernels_fast();
+    double start = now(n_threads);
+    for (size_t i = 0; i < n_matrices; i++) {
+        qk_rows w = *shape;
+        w.data = weights + i * n_bytes;
+        ops->product_few(ops, y, w.n_rows, x, w.n_cols, &w, NULL, m, n_threads);
+    }
+    return now(n_threads) - start;
+}
+
+static void decoding(int n_threads, int n_runs)
+{
+    static const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_BF16, QK_DTYPE_F16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0 };
+    static const size_t shapes[][2] = { { 2048, 5632 }, { 4096, 11008 } }, rows[] = { 1, 4, 16 };
+    uint8_t *weights = aligned_alloc(64, DECODED_BYTES);
+    float *x = floats(16 * 11008), *y = floats(16 * 4096);
+    if (!weights) exit(1);
+    for (size_t i = 0; i < DECODED_BYTES; i++) weights[i] = (uint8_t)(i * 37 % 101 % 60); /* no exponent of a NaN */
+    for (size_t s = 0; s < 2; s++)
+        for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
+            for (size_t r = 0; r < 3; r++) {
+                qk_rows w = { NULL, formats[f], shapes[s][0], shapes[s][1], 0 };
+                size_t n_bytes, n;
+                double best[2] = { 1e9, 1e9 };
+                if (!qk_dtype_bytes(&n_bytes, w.dtype, w.n_rows * w.n_cols)) exit(1);
+                n = DECODED_BYTES / n_bytes;
+                for (int run = 0; run < n_runs; run++) {
+                    double plain = read_once(weights, n * n_bytes, n_threads);
+                    double seconds = decode_once(weights, n, &w, n_bytes, y, x, rows[r], n_threads);
+                    best[0] = seconds < best[0] ? seconds : best[0];
+                    best[1] = plain < best[1] ? plain : best[1];
+                }
+                printf("decode %-5s %5zu x %5zu, %2zu rows  %6.2f GB/s  plain read %6.2f  %5.2f\n",
+                       qk_dtype_describe(w.dtype)->name, w.n_rows, w.n_cols, rows[r],
+                       1e-9 * (double)(n * n_bytes) / best[0], 1e-9 * (double)(n * n_bytes) / best[1],
+                       best[1] / best[0]);
+            }
+    free(weights), free(x), free(y);
+}
+
 /* ---- rows */
 
 static void run_norm(const work *b)
@@ -277,15 +338,38 @@ static void rows(int n_runs)
     }
 }
 
+static void peaks(void)
+{
+    enum { DEPTH = 256, TURNS = 2000 };
+    float *a = floats(QK_LEVEL_ROWS * DEPTH), *b = floats(QK_LEVEL_COLUMNS * DEPTH), c[QK_LEVEL_ROWS * QK_LEVEL_COLUMNS];
+    for (int i = 0; i < QK_N_LEVELS && qk_levels[i].present(); i++) {
+        const qk_level *level = &qk_levels[i];
+        double best = 1e9;
+        for (int run = 0; run < 20; run++) {
+            double start = now(1);
+            for (int turn = 0; turn < TURNS; turn++) level->tile(c, level->columns, false, a, DEPTH, 1, b, DEPTH);
+            double seconds = now(1) - start;
+            best = seconds < best ? seconds : best;
+        }
+        printf("tile of %-8s %2zu x %2zu in the nearest cache: %.1f GFLOP/s\n", level->name, level->rows, level->columns,
+               2e-9 * (double)(level->rows * level->columns) * DEPTH * TURNS / best);
+    }
+    free(a), free(b);
+}
+
 int main(int argc, char **argv)
 {
     int n_threads = argc > 1 ? atoi(argv[1]) : omp_get_max_threads(), n_runs = argc > 2 ? atoi(argv[2]) : 20;
+    const char *part = argc > 3 ? argv[3] : "all";
     if (n_threads < 1 || n_runs < 2 || n_runs > MOST_RUNS) {
-        fprintf(stderr, "usage: kernels [THREADS [RUNS]]: THREADS from 1, RUNS from 2 to 1000\n");
+        fprintf(stderr, "usage: kernels [THREADS [RUNS [products|decoding|attention|rows]]]: THREADS from 1, RUNS from 2 "
+                        "to 1000\n");
         return 2;
     }
-    products(n_threads, n_runs);
-    attentions(n_runs);
-    rows(n_runs);
+    bool all = strcmp(part, "all") == 0;
+    if (all || strcmp(part, "products") == 0) peaks(), products(n_threads, n_runs);
+    if (all || strcmp(part, "decoding") == 0) decoding(n_threads, n_runs < 5 ? n_runs : 5);
+    if (all || strcmp(part, "attention") == 0) attentions(n_runs);
+    if (all || strcmp(part, "rows") == 0) rows(n_runs);
     return 0;
 }

@@ -286,6 +286,13 @@ typedef struct qk_score {
  * keeps f32 accuracy, in this version F32. */
 typedef enum qk_precision { QK_PRECISION_AUTO, QK_PRECISION_F32, QK_PRECISION_BF16 } qk_precision;
 
+/* What the fast kernels take of the processor: "plain" (nothing), "avx2".  Results differ between levels as sums of
+ * another order or rounding do. */
+typedef struct qk_level qk_level;
+/* By name; NULL: the best there is.  QK_E_ARGUMENT: no such level.  QK_E_UNSUPPORTED: not on this processor. */
+QK_MUST_CHECK qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err);
+const char *qk_level_name(const qk_level *level); /* NULL: of the best; lives for ever */
+
 typedef struct qk_pass_spec {
     const qk_sequence *sequences;
     size_t n_sequences;
@@ -299,6 +306,7 @@ typedef struct qk_pass_spec {
     bool allow_idle_edits;/* an edit that changes nothing in any sequence is an error unless this is set */
     bool reference;       /* the plain twins instead of the fast kernels */
     qk_precision precision;
+    const qk_level *level;/* that the fast kernels run at; NULL = the best there is */
     int n_threads;        /* 0 = as OpenMP says */
     size_t max_bytes;     /* budget of resident memory, pages of mapped files included; 0 = no limit */
     /* Streams already done (resume): a group of streams is skipped when this says true for all of it; otherwise all of
@@ -405,6 +413,7 @@ typedef struct qk_generate_spec {
     bool allow_idle_edits; /* as in a pass */
     bool reference;
     qk_precision precision;
+    const qk_level *level; /* as in a pass */
     int n_threads;
     size_t max_bytes; /* as in a pass; streams that do not fit together go one group after the other */
     /* Each new token as it is known, in order within a stream; streams of a group interleave.  `piece`: the text that

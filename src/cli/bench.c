@@ -199,14 +199,13 @@ static void processor_name(char name[100])
 
 static qk_status machine_json(json_t **out, const cli_command *command, const qk_compute *compute, qk_error *err)
 {
-    char name[100], kernels[64];
+    char name[100];
     qk_row row = qk_row_start();
     qk_ceilings ceilings;
     processor_name(name);
-    qk_kernels_describe(kernels);
     qk_row_text(&row, "processor", name);
     qk_row_number(&row, "processors", (double)sysconf(_SC_NPROCESSORS_ONLN));
-    qk_row_text(&row, "kernels", compute->reference ? "reference" : kernels);
+    qk_row_text(&row, "kernels", compute->reference ? "reference" : qk_level_name(compute->level));
     qk_row_text(&row, "precision", qk_precision_name(compute->precision));
     qk_row_count(&row, "threads", (size_t)qk_thread_count(compute->n_threads));
     qk_row_text(&row, "version", qk_version());

@@ -81,6 +81,7 @@ typedef struct cli_options {
     uint64_t track, track_documents, gradual, temperature_context, max_new_tokens;
     double lambda, tolerance, temperature, top_p;
     double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
+    const qk_level *level; /* of the processor, as QKSCOPE_LEVEL says */
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
     int schedule, dtype, qk_norm, phase, score, format, kind;
     int figures, tensors, categories, conditions;                                           /* bit sets */

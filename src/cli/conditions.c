@@ -46,6 +46,7 @@ static qk_status plan_broken(cli_conditions *out, cli_command *command, const cl
     qk_compute compute = { .max_tokens = CALIBRATION_TOKENS,
                            .no_bos = options->no_bos,
                            .precision = (qk_precision)options->precision,
+                           .level = options->level,
                            .reference = options->reference,
                            .n_threads = (int)options->threads,
                            .max_bytes = options->max_mem,

@@ -299,6 +299,7 @@ static qk_status run_context(cli_command *command, qk_error *err)
         qk_compute compute = { .max_tokens = o->given[OPTION_CONTEXT] ? o->context : 0,
                                .no_bos = o->no_bos,
                                .precision = (qk_precision)o->precision,
+                               .level = o->level,
                                .reference = o->reference,
                                .n_threads = (int)o->threads,
                                .max_bytes = o->max_mem,

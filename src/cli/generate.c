@@ -112,6 +112,7 @@ static qk_generate_spec spec_of(generation *g)
         .recompute = options->recompute,
         .reference = options->reference,
         .precision = (qk_precision)options->precision,
+        .level = options->level,
         .n_threads = (int)options->threads,
         .max_bytes = options->max_mem,
         .on_token = on_token,

@@ -199,11 +199,12 @@ static void print_plan(const json_t *row)
     printf("\na pass over one document of %.0f tokens: %s of weights read, %s FLOP\n", cli_number(plan, "tokens"),
            cli_human_bytes(weights, cli_number(plan, "weight_bytes")),
            cli_human_count(flops, cli_number(plan, "flops")));
-    printf("  memory        %s at most: one layer in f32 %s, streams %s, scratch %s\n",
+    printf("  memory        %s at most: weights of one layer %s, streams %s, scratch %s\n",
            cli_human_bytes(total, cli_number(plan, "total_bytes")),
            cli_human_bytes(layer, cli_number(plan, "layer_bytes")),
            cli_human_bytes(streams, cli_number(plan, "stream_bytes")),
            cli_human_bytes(scratch, cli_number(plan, "scratch_bytes")));
+    printf("  kernels       level %s\n", cli_text(row, "level"));
 }
 
 static qk_status print_all(const cli_command *command, const json_t *row, const qk_config *config, qk_error *err)
@@ -228,6 +229,7 @@ static qk_status run_info(cli_command *command, qk_error *err)
     if (!status) row = model_json(&models, &compute);
     if (!status && !row) status = qk_out_of_memory(err, "model", 0);
     if (row) json_object_set(row, "plan", plan);
+    if (row) json_object_set_new(row, "level", json_string(qk_level_name(compute.level)));
     if (row && command->options.verbose) json_object_set_new(row, "tensors", tensors_json(model->ckpt));
     cli_progress_clear(&command->progress);
     if (!status) status = print_all(command, row, &model->config, err);

@@ -219,6 +219,7 @@ qk_compute cli_compute(cli_command *command, const cli_models *models, size_t us
         .max_tokens = options->context,
         .no_bos = options->no_bos,
         .precision = (qk_precision)options->precision,
+        .level = options->level,
         .reference = options->reference,
         .n_threads = (int)options->threads,
         .max_bytes = options->max_mem,

@@ -77,12 +77,13 @@ json_t *cli_manifest(const cli_command *command, const cli_run *run, const json_
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     bool fixed = getenv("SOURCE_DATE_EPOCH") != NULL;
-    return json_pack("{s:o,s:O,s:s,s:{s:s,s:s,s:s},s:o,s:i,s:s,s:O,s:O,s:o,s:o,s:o,s:f,s:I}", "command",
+    return json_pack("{s:o,s:O,s:s,s:{s:s,s:s,s:s},s:o,s:i,s:s,s:s,s:O,s:O,s:o,s:o,s:o,s:f,s:I}", "command",
                      command_json(command), "settings", used ? used : run->settings, "version", qk_version(), "build",
                      "compiler", QK_BUILD_COMPILER, "flags", QK_BUILD_FLAGS, "commit", QK_BUILD_COMMIT, "machine",
                      machine_json(), "threads", qk_thread_count((int)command->options.threads), "precision",
-                     cli_choice_name(OPTION_PRECISION, command->options.precision), "models", run->models, "data",
-                     run->data, "seeds", seeds_json(command), "started", iso_time(fixed ? cli_now() : command->started),
+                     cli_choice_name(OPTION_PRECISION, command->options.precision), "level",
+                     command->options.reference ? "reference" : qk_level_name(command->options.level), "models",
+                     run->models, "data", run->data, "seeds", seeds_json(command), "started", iso_time(fixed ? cli_now() : command->started),
                      "finished", iso_time(cli_now()), "seconds", cli_seconds() - command->started_seconds,
                      "peak_memory_bytes", (json_int_t)usage.ru_maxrss * 1024);
 }

@@ -185,6 +185,9 @@ qk_status cli_parse_options(cli_command *command, qk_error *err)
     list_names(&names, letters);
     command->options = defaults;
     opterr = 0;
+    const char *level = getenv("QKSCOPE_LEVEL");
+    status = qk_level_find(&command->options.level, level && *level ? level : NULL, err);
+    if (status) return qk_prefix(err, status, "QKSCOPE_LEVEL");
     while (!status) {
         int value = getopt_long(command->argc, command->argv, letters, names.rows, NULL);
         if (value == -1) break;

@@ -208,6 +208,7 @@ static qk_status fit_temperature(recalibration *r, cli_command *command, qk_erro
     size_t n = 0, trained = (size_t)model->config.n_context, context = o->temperature_context;
     if (!context) return QK_OK;
     qk_compute compute = { .precision = (qk_precision)o->precision,
+                           .level = o->level,
                            .reference = o->reference,
                            .n_threads = (int)o->threads,
                            .max_bytes = o->max_mem,

@@ -35,6 +35,7 @@ static qk_tracker_settings settings_of(cli_command *command)
         .compute = { .max_tokens = o->context,
                      .no_bos = o->no_bos,
                      .precision = (qk_precision)o->precision,
+                     .level = o->level,
                      .reference = o->reference,
                      .n_threads = (int)o->threads,
                      .max_bytes = o->max_mem ? o->max_mem / CLI_TRACKING_SHARE + PROGRAM_BYTES : 0,

@@ -149,6 +149,7 @@ static qk_status set_training(cli_training *t, cli_command *command, const qk_to
                    .in_order = o->in_order, .seed = o->seed },
         .micro_rows = o->micro,
         .precision = (qk_precision)o->precision,
+        .level = o->level,
         .reference = o->reference,
         .recompute = o->recompute,
         .n_threads = (int)o->threads,

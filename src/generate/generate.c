@@ -127,6 +127,7 @@ static qk_status complete(qk_generation *g, qk_error *err)
                                    .allow_idle_edits = s->allow_idle_edits,
                                    .reference = s->reference,
                                    .precision = s->precision,
+                                   .level = s->level,
                                    .n_threads = s->n_threads,
                                    .max_bytes = s->max_bytes };
     if (s->progress.tick) g->pass_spec.progress = (qk_progress){ tick, g };

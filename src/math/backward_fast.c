@@ -186,7 +186,7 @@ static const qk_derivatives tables[QK_N_LEVELS][2] = {
 
 const qk_derivatives *qk_derivatives_at(const qk_level *level, bool rounded)
 {
-    return &tables[level - qk_levels][rounded];
+    return &tables[(level ? level : qk_level_best()) - qk_levels][rounded];
 }
 
 const qk_derivatives *qk_derivatives_fast(void) { return qk_derivatives_at(qk_level_best(), false); }

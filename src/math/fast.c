@@ -4,8 +4,6 @@
  * every clone rounds alike. */
 #include "math/fast.h"
 
-#include <stdio.h>
-
 #include "math/kernels.h"
 #include "math/multiply.h"
 
@@ -128,11 +126,13 @@ static const qk_kernels tables[QK_N_LEVELS][2] = {
 #endif
 };
 
-const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded) { return &tables[level - qk_levels][rounded]; }
+const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded)
+{
+    return &tables[(level ? level : qk_level_best()) - qk_levels][rounded];
+}
+
 const qk_kernels *qk_kernels_fast(void) { return qk_kernels_at(qk_level_best(), false); }
 const qk_kernels *qk_kernels_bf16(void) { return qk_kernels_at(qk_level_best(), true); }
-
-void qk_kernels_describe(char text[64]) { snprintf(text, 64, "own tiles, %s", qk_level_best()->name); }
 
 CLONES void qk_add_rows(float *y, const float *x, size_t n)
 {

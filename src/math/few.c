@@ -8,7 +8,7 @@
 
 enum {
     ABREAST = 4,   /* rows of w at a time */
-    DEPTH = 512,   /* numbers of each that are f32 at a time: with those of x they stay in the nearest cache */
+    DEPTH = 1024,  /* numbers of each that are f32 at a time: with those of x they stay in the nearest cache */
     MOST_ROWS = 16 /* rows of x whose sums are kept at a time */
 };
 #define SERIAL_BELOW 200000 /* multiply-adds that are cheaper than waking the threads: a row is read once */

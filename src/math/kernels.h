@@ -56,13 +56,11 @@ struct qk_kernels {
 };
 
 const qk_kernels *qk_kernels_reference(void);
-/* The fast ones of a level. */
+/* The fast ones of a level; NULL: of the best. */
 const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded);
 /* Those of the best level. */
 const qk_kernels *qk_kernels_fast(void);
 const qk_kernels *qk_kernels_bf16(void); /* rounded */
-/* What the fast ones run on: "own tiles, avx2"; text[64]. */
-void qk_kernels_describe(char text[64]);
 
 /* y += x */
 void qk_add_rows(float *y, const float *x, size_t n);

@@ -43,3 +43,5 @@ qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err)
     }
     return qk_fail(err, QK_E_ARGUMENT, "level \"%s\": expected one of %s", name, names);
 }
+
+const char *qk_level_name(const qk_level *level) { return (level ? level : qk_level_best())->name; }

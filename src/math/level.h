@@ -13,14 +13,14 @@
 typedef void qk_tile(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
                      const float *b, size_t depth);
 
-typedef struct qk_level {
+struct qk_level {
     const char *name;       /* "avx2" */
     bool (*present)(void);  /* this processor, and its system, can do it */
     size_t rows, columns;   /* of a tile, which stays in registers; at most those below */
     qk_tile *tile;
     /* to[l * columns + column] = from[column * stride + l] for l < depth and all columns; `to` as b above. */
     void (*turn)(float *to, const float *from, size_t stride, size_t depth);
-} qk_level;
+};
 
 #define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
 #define QK_LEVEL_COLUMNS 32 /* most columns; those of each level divide 192 */
@@ -36,8 +36,6 @@ typedef enum qk_level_index {
 extern const qk_level qk_levels[QK_N_LEVELS]; /* the lowest first */
 /* The highest that is present. */
 const qk_level *qk_level_best(void);
-/* By name; NULL: the best.  QK_E_ARGUMENT: no such level.  QK_E_UNSUPPORTED: not on this processor. */
-QK_MUST_CHECK qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err);
 
 /* ---- tile_*.c */
 

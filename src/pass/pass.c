@@ -381,7 +381,7 @@ qk_status qk_pass_open(qk_pass *pass, qk_error *err)
 const qk_kernels *qk_pass_kernels(const qk_pass_spec *spec)
 {
     if (spec->reference) return qk_kernels_reference();
-    return spec->precision == QK_PRECISION_BF16 ? qk_kernels_bf16() : qk_kernels_fast();
+    return qk_kernels_at(spec->level, spec->precision == QK_PRECISION_BF16);
 }
 
 qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *given, qk_error *err)

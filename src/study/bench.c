@@ -148,6 +148,7 @@ static qk_status run_decode(qk_bench *b, qk_error *err)
         .ignore_end = true,
         .reference = b->compute->reference,
         .precision = b->compute->precision,
+        .level = b->compute->level,
         .n_threads = b->compute->n_threads,
         .max_bytes = b->compute->max_bytes,
         .progress = qk_bench_progress(b),
@@ -185,6 +186,7 @@ static qk_gradient_spec gradient_spec(const qk_bench_settings *s, const qk_compu
     return (qk_gradient_spec){ .max_rows = micro_rows(s) * s->n_prompt,
                                .longest = s->n_prompt,
                                .precision = compute->precision,
+                               .level = compute->level,
                                .reference = compute->reference,
                                .n_threads = compute->n_threads };
 }

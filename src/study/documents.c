@@ -167,6 +167,7 @@ qk_pass_spec qk_study_spec(const qk_compute *compute)
     return (qk_pass_spec) {
         .reference = compute->reference,
         .precision = compute->precision,
+        .level = compute->level,
         .n_threads = compute->n_threads,
         .max_bytes = compute->max_bytes,
         .progress = compute->progress,

@@ -18,6 +18,7 @@ typedef struct qk_compute {
     size_t max_tokens;       /* -c: documents are cut to this many; 0 = the model's context */
     bool no_bos;
     qk_precision precision;
+    const qk_level *level;   /* NULL: the best there is */
     bool reference;
     int n_threads;
     size_t max_bytes;        /* --max-mem */

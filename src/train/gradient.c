@@ -115,8 +115,8 @@ static void set_up_pass(qk_gradient *g)
     p->config = &p->model->config;
     p->spec = &g->spec;
     bool bf16 = s->precision == QK_PRECISION_BF16;
-    p->ops = s->reference ? qk_kernels_reference() : bf16 ? qk_kernels_bf16() : qk_kernels_fast();
-    g->derive = s->reference ? qk_derivatives_reference() : bf16 ? qk_derivatives_bf16() : qk_derivatives_fast();
+    p->ops = s->reference ? qk_kernels_reference() : qk_kernels_at(s->level, bf16);
+    g->derive = s->reference ? qk_derivatives_reference() : qk_derivatives_at(s->level, bf16);
     p->layout = (qk_layout){ .longest = s->longest,
                              .batch_rows = qk_padded_rows(s->max_rows),
                              .block_rows = QK_BLOCK_ROWS,

@@ -49,6 +49,7 @@ typedef struct qk_gradient_spec {
     size_t max_rows;        /* tokens of the largest micro-batch */
     size_t longest;         /* tokens of the longest sequence */
     qk_precision precision;
+    const qk_level *level;   /* NULL: the best there is */
     bool reference;         /* the plain twins */
     bool recompute;         /* keep only each layer's input; its activations are computed again on the way back */
     int n_threads;

@@ -23,6 +23,7 @@ qk_gradient_spec qk_trainer_gradient_spec(const qk_training *t)
         .max_rows = qk_trainer_micro_rows(t) * t->batch.context,
         .longest = t->batch.context,
         .precision = t->precision,
+        .level = t->level,
         .reference = t->reference,
         .recompute = t->recompute,
         .n_threads = t->n_threads,

@@ -57,6 +57,7 @@ typedef struct qk_training {
     qk_batch_spec batch;
     size_t micro_rows;         /* rows that are computed together; 0 = all of a step */
     qk_precision precision;
+    const qk_level *level;   /* NULL: the best there is */
     bool reference, recompute; /* as in qk_gradient_spec */
     int n_threads;
     uint64_t max_bytes;        /* of resident memory, for qk_train_fit and the validation; 0 = no limit */

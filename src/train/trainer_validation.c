@@ -8,6 +8,7 @@ qk_pass_spec qk_trainer_validation_spec(const qk_training *t)
         .n_sequences = t->n_validation,
         .score = true,
         .reference = t->reference,
+        .level = t->level,
         .n_threads = t->n_threads,
     };
 }
