@@ -129,6 +129,16 @@ static void skip_string(walk *w)
     w->key_n = w->at - from;
 }
 
+/* Is the last string at depth 1 "data", however it is spelt? */
+static bool key_is_data(const walk *w)
+{
+    if (w->depth != 1 || w->key_n == 0) return false;
+    json_t *key = json_loadb(w->text + w->key_at - 1, w->key_n + 2, JSON_DECODE_ANY, NULL);
+    bool is_data = json_is_string(key) && strcmp(json_string_value(key), "data") == 0;
+    json_decref(key);
+    return is_data;
+}
+
 /* Moves on to the next object of the list; false where there is none. */
 static bool next_object(walk *w)
 {
@@ -139,8 +149,7 @@ static bool next_object(walk *w)
         if (x == '}' || x == ']') w->depth--;
         if (x != '{' && x != '[') continue;
         bool found = x == '{' && w->list > 0 && w->depth == w->list;
-        bool data = w->depth == 1 && w->key_n == 4 && memcmp(w->text + w->key_at, "data", 4) == 0;
-        if (x == '[' && w->list == 0 && (w->depth == 0 || data)) w->list = w->depth + 1;
+        if (x == '[' && w->list == 0 && (w->depth == 0 || key_is_data(w))) w->list = w->depth + 1;
         w->depth++;
         if (!found) continue;
         w->at++;
