@@ -404,6 +404,7 @@ typedef struct qk_generate_spec {
     qk_sampling sampling;
     const char *const *stops; /* [n_stops] UTF-8, none empty; need a tokenizer */
     size_t n_stops;
+    bool stop_behind_text;    /* a stop string counts only behind text that is not white space */
     const int32_t *end_tokens; /* [n_end_tokens]; none given: what the checkpoint says (qk_end_tokens) */
     size_t n_end_tokens;
     bool ignore_end;        /* end tokens are tokens like others */

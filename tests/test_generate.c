@@ -701,6 +701,20 @@ static void pieces_make_the_text_and_stops_cut_it(void **state)
     assert_string_equal(held->items[0].text, text->text);
     h = (heard){ .stop_here = true };
     assert_refused(model, &spec, QK_E_INTERRUPTED, "enough");
+    /* White space that comes first is a stop, or is passed over where one needs text before it. */
+    assert_int_equal(text->text[0], ' ');
+    stops[1] = " ";
+    h = (heard){ .n = 0 };
+    qk_generate_result *at_once = generate(model, &spec);
+    assert_int_equal(at_once->items[0].n_bytes, 0);
+    spec.stop_behind_text = true;
+    h = (heard){ .n = 0 };
+    qk_generate_result *word = generate(model, &spec);
+    assert_int_equal(word->items[0].end, QK_END_STOP);
+    assert_int_equal(word->items[0].n_bytes, strcspn(text->text + 1, " ") + 1);
+    assert_memory_equal(word->items[0].text, text->text, word->items[0].n_bytes);
+    spec.stop_behind_text = false;
+    qk_generate_result_free(at_once), qk_generate_result_free(word);
     qk_generate_result_free(whole), qk_generate_result_free(cut), qk_generate_result_free(held);
     free(tokens), free(all), free(together);
     qk_model_close(model);

@@ -26,12 +26,21 @@ static qk_status spell(char **text, size_t *n_bytes, const qk_stream *s, size_t 
 /* The last character is the mark of bytes that are none (yet). */
 static bool ends_broken(const char *text, size_t n) { return n >= 3 && memcmp(text + n - 3, "\xEF\xBF\xBD", 3) == 0; }
 
+/* Bytes of white space that the text begins with. */
+static size_t leading_white(const qk_bytes *text)
+{
+    size_t n = 0;
+    while (n < text->n && strchr(" \t\r\n", text->data[n]) && text->data[n]) n++;
+    return n;
+}
+
 /* The first stop string in text[from..]: where, or SIZE_MAX. */
 static size_t find_stop(size_t *which, const qk_bytes *text, size_t from, const qk_generate_spec *spec)
 {
-    size_t first = SIZE_MAX;
+    size_t first = SIZE_MAX, least = spec->stop_behind_text ? leading_white(text) : 0;
     for (size_t i = 0; i < spec->n_stops; i++) {
         size_t n = strlen(spec->stops[i]), start = from > n - 1 ? from - (n - 1) : 0;
+        if (start < least) start = least;
         if (start >= text->n) continue;
         const char *at = memmem(text->data + start, text->n - start, spec->stops[i], n);
         if (!at || (size_t)(at - text->data) >= first) continue;

@@ -135,6 +135,7 @@ static qk_status write_batch(qk_answers *a, const waiting *batch, size_t n, size
     qk_generate_spec spec = {
         .prompts = prompts, .n_prompts = n, .conditions = conditions, .n_conditions = n_arms, .phase = a->phase,
         .max_new_tokens = batch[0].max_new, .context = a->context, .stops = line_end, .n_stops = !batch[0].goes_on,
+        .stop_behind_text = true,
         .allow_idle_edits = true, /* judged over all questions: qk_disrupt_conditions */
         .reference = compute->reference, .precision = compute->precision, .level = compute->level,
         .n_threads = compute->n_threads, .max_bytes = compute->max_bytes, .progress = compute->progress,
