@@ -1,6 +1,7 @@
 /* test_judge.c - verdicts on texts that a model wrote, and errors of retrieval. */
 #include "testing.h"
 #include "text/judge.h"
+#include "text/probes.h"
 
 typedef struct judged_case {
     qk_scoring scoring;
@@ -154,6 +155,53 @@ static void errors_of_retrieval(void **state)
     assert_int_equal(judged.error, QK_KEY_TRUNCATED);
 }
 
+/* What a model that finds everything would write: its answers, one after the other, in a sentence. */
+static void write_all(char *text, size_t size, const qk_quiz_item *item)
+{
+    size_t n = (size_t)snprintf(text, size, " %s", item->n_expected ? "They are" : item->answer);
+    for (size_t i = 0; i < item->n_expected; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s %s", i ? "," : "", item->expected[i]);
+    assert_true(n < size);
+}
+
+/* The positive control of every generated question: who finds it all is right, by whatever judge fits; who leaves out
+ * or misspells one is not; and what is to be found stands in the prompt. */
+static void who_finds_everything_is_right(void **state)
+{
+    (void)state;
+    const unsigned all = (1u << QK_N_PROBE_KINDS) - 1;
+    const qk_probes_settings settings = { .kinds = all, .seed = 7, .per_category = 10, .tokens = { 600 }, .n_tokens = 1,
+                                          .key_lengths = { 7, 12 }, .n_key_lengths = 2,
+                                          .depths = { 0, 500, QK_DEPTH_END }, .n_depths = 3 };
+    qk_quiz quiz;
+    size_t n_keys = 0;
+    assert_ok(qk_quiz_probes(&quiz, &settings, err));
+    for (size_t i = 0; i < quiz.n; i++) {
+        const qk_quiz_item *item = &quiz.items[i];
+        const qk_quiz_category *category = &quiz.categories[item->category];
+        bool needles = item->n_expected > 0;
+        qk_judged judged;
+        char text[1024];
+        write_all(text, sizeof text, item);
+        for (int s = needles ? QK_SCORE_CONTAINS : QK_SCORE_GENERATED; s < QK_N_SCORINGS; s++) {
+            if (s == QK_SCORE_INTEGER && (!category->retrieval || needles)) continue;
+            qk_judge(&judged, item, (qk_scoring)s, text, strlen(text));
+            if (judged.verdict != QK_VERDICT_RIGHT) fail_msg("%s: \"%s\" by judge %d is not right", item->id, text, s);
+        }
+        if (!category->retrieval) continue;
+        n_keys++;
+        assert_int_equal(judged.error, QK_KEY_EXACT);
+        for (size_t k = 0; k < item->n_expected; k++) assert_non_null(strstr(item->prompt, item->expected[k]));
+        if (!needles) assert_non_null(strstr(item->prompt, item->answer));
+        text[strlen(text) - 1] ^= 1; /* another digit */
+        qk_judge(&judged, item, QK_SCORE_CONTAINS, text, strlen(text));
+        assert_int_equal(judged.verdict, item->n_choices ? QK_VERDICT_UNPARSED : QK_VERDICT_WRONG);
+        assert_int_equal(judged.error, QK_KEY_NEAR_MISS);
+    }
+    assert_true(n_keys >= 10 * (QK_N_PROBE_KINDS - 2));
+    qk_quiz_free(&quiz);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -161,6 +209,7 @@ int main(void)
         cmocka_unit_test(written_integers),
         cmocka_unit_test(written_contents),
         cmocka_unit_test(errors_of_retrieval),
+        cmocka_unit_test(who_finds_everything_is_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
