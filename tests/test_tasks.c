@@ -1,111 +1,11 @@
 /* test_tasks.c - questions with known answers: what is right, judged again from the logits; what is counted from it;
- * the files they come from; the journal. */
+ * the journal. */
+#include "answer_oracle.h"
 #include "quiz_runs.h"
 
-#include "pass/pass.h"
-
-enum { MAX_TEXT = 400, MAX_QUESTIONS = 64 };
+enum { MAX_QUESTIONS = 64 };
 
 static const qk_compute plain = { .n_threads = 1 };
-
-/* ---- an independent judge: logits of one sequence, and what follows from them */
-
-typedef struct logits { size_t vocab; float *x; } logits; /* [n_tokens][vocab] */
-
-static qk_status keep_logits(void *user, const qk_view *view, qk_error *err)
-{
-    logits *l = user;
-    (void)err;
-    for (size_t i = 0; i < view->n_rows; i++)
-        memcpy(l->x + (view->row0 + i) * l->vocab, view->x + i * view->stride, l->vocab * sizeof *l->x);
-    return QK_OK;
-}
-
-/* Under `condition`; NULL: as the model is. */
-static logits logits_under(const qk_model *model, const int32_t *tokens, size_t n, const qk_condition *condition)
-{
-    logits l = { .vocab = (size_t)model->config.n_vocab };
-    qk_pass_result *result = NULL;
-    l.x = calloc(n * l.vocab, sizeof *l.x);
-    assert_non_null(l.x);
-    qk_sequence sequence = { tokens, n, 1 };
-    qk_probe probe = { .sites = QK_AT(QK_SITE_LOGITS), .see = keep_logits, .user = &l };
-    qk_pass_spec spec = { .sequences = &sequence, .n_sequences = 1, .probes = &probe, .n_probes = 1, .n_threads = 1,
-                          .conditions = condition, .n_conditions = condition ? 1 : 0 };
-    assert_ok(qk_pass_run(&result, model, &spec, err));
-    qk_pass_result_free(result);
-    return l;
-}
-
-static logits logits_of(const qk_model *model, const int32_t *tokens, size_t n)
-{
-    return logits_under(model, tokens, n, NULL);
-}
-
-static int32_t argmax(const float *x, size_t n)
-{
-    size_t top = 0;
-    for (size_t i = 0; i < n; i++)
-        if (x[i] > x[top]) top = i;
-    return (int32_t)top;
-}
-
-static double nll_of(const float *x, size_t n, int32_t target)
-{
-    double most = -INFINITY, sum = 0;
-    for (size_t i = 0; i < n; i++) most = fmax(most, (double)x[i]);
-    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - most);
-    return most + log(sum) - (double)x[target];
-}
-
-typedef struct verdict { bool right, first_right; size_t n_tokens, n_answer; double nll; } verdict;
-
-static verdict judge_under(const qk_model *model, const char *prompt, const char *answer,
-                           const qk_condition *condition)
-{
-    char text[2 * MAX_TEXT];
-    int32_t *before = NULL, *whole = NULL;
-    size_t n_before, n_whole, common = 0;
-    snprintf(text, sizeof text, "%s %s", prompt, answer);
-    assert_ok(qk_tokenize(&before, &n_before, model, prompt, strlen(prompt), true, err));
-    assert_ok(qk_tokenize(&whole, &n_whole, model, text, strlen(text), true, err));
-    while (common < n_before && common < n_whole && before[common] == whole[common]) common++;
-    logits l = logits_under(model, whole, n_whole, condition);
-    verdict v = { .right = true, .n_tokens = n_whole, .n_answer = n_whole - common };
-    for (size_t t = common; t < n_whole; t++) {
-        const float *row = l.x + (t - 1) * l.vocab;
-        bool hit = argmax(row, l.vocab) == whole[t];
-        if (t == common) v.first_right = hit;
-        v.right = v.right && hit;
-        v.nll += nll_of(row, l.vocab, whole[t]);
-    }
-    free(l.x), free(before), free(whole);
-    return v;
-}
-
-static verdict judge(const qk_model *model, const char *prompt, const char *answer)
-{
-    return judge_under(model, prompt, answer, NULL);
-}
-
-/* What the model says after `prompt`, greedily, token by token, the prompt included. */
-static void continue_text(char text[MAX_TEXT], const qk_model *model, const char *prompt, size_t n_more)
-{
-    int32_t *tokens = NULL, all[256];
-    size_t n;
-    char *said = NULL;
-    assert_ok(qk_tokenize(&tokens, &n, model, prompt, strlen(prompt), true, err));
-    memcpy(all, tokens, n * sizeof *all);
-    for (size_t i = 0; i < n_more; i++) {
-        logits l = logits_of(model, all, n);
-        all[n] = argmax(l.x + (n - 1) * l.vocab, l.vocab);
-        n++;
-        free(l.x);
-    }
-    assert_ok(qk_detokenize(&said, model, all, n, err));
-    snprintf(text, MAX_TEXT, "%s", said);
-    free(tokens), free(said);
-}
 
 /* ---- question files */
 
@@ -554,114 +454,6 @@ static void choices_are_ranked_by_their_likelihood(void **state)
     qk_model_close(demo.model);
 }
 
-#define GOOD "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}\n"
-
-static void bad_files_are_refused_by_line(void **state)
-{
-    (void)state;
-    static const struct { const char *lines, *part; } cases[] = {
-        { "", "bad.jsonl:1: expected one JSON object a line" },
-        { "\n\n", "bad.jsonl:1: expected one JSON object a line" },
-        { GOOD "\n[1]\n", "bad.jsonl:3: expected a JSON object, found an array" },
-        { GOOD "{\"prompt\":\"p\"\n", "bad.jsonl:2: expected a JSON object, found at column" },
-        { GOOD "{\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
-          "bad.jsonl:2: key \"prompt\": expected text, found nothing" },
-        { "{\"prompt\":\"p\",\"answer\":4,\"category\":\"c\",\"kind\":\"parametric\"}",
-          "bad.jsonl:1: key \"answer\": expected text, found an integer" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\",\"kind\":\"parametric\"}", "key \"category\": expected text" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\"}", "key \"kind\": expected text, found nothing" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"both\"}",
-          "key \"kind\": expected \"parametric\" or \"contextual\", found \"both\"" },
-        { "{\"prompt\":\"\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
-          "key \"prompt\": expected text, found an empty one" },
-        { "{\"prompt\":\"p \",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
-          "key \"prompt\": expected no white space at its end" },
-        { "{\"prompt\":\"p\",\"answer\":\" a\",\"category\":\"c\",\"kind\":\"parametric\"}",
-          "key \"answer\": expected no white space at its start" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\\n\",\"category\":\"c\",\"kind\":\"parametric\"}",
-          "key \"answer\": expected no white space at its end" },
-        { "{\"prompt\":\"p\\u0000q\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}", "a NUL character" },
-        { GOOD "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"contextual\"}",
-          "bad.jsonl:2: category \"c\": expected parametric, as before, found contextual" },
-        { "{\"id\":3,\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}\n"
-          "{\"id\":\"3\",\"prompt\":\"r\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\"}",
-          "question id \"3\": expected once, found also at" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\",\"choices\":[\"a\"]}",
-          "key \"choices\": expected an array of 2 texts or more, found fewer" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\",\"choices\":[\"b\",\"d\"]}",
-          "key \"choices\": expected the answer \"a\" among them" },
-        { "{\"prompt\":\"p\",\"answer\":\"a\",\"category\":\"c\",\"kind\":\"parametric\",\"choices\":[\"a\",\"a\"]}",
-          "expected different texts, found \"a\" twice" },
-        { "{\"prompt\":\"p\xff\",\"answer\":\"a\"}", "bad.jsonl:1: expected UTF-8" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *path = work_path("bad.jsonl");
-        qk_quiz quiz;
-        assert_ok(qk_write_file(path, cases[i].lines, strlen(cases[i].lines), err));
-        assert_refused(qk_quiz_load(&quiz, &path, 1, 0, err), QK_E_FORMAT, cases[i].part);
-    }
-    const char *nowhere = work_path("nowhere.jsonl");
-    qk_quiz quiz;
-    assert_refused(qk_quiz_load(&quiz, &nowhere, 1, 0, err), QK_E_IO, "nowhere.jsonl");
-}
-
-static void files_limits_and_choices(void **state)
-{
-    (void)state;
-    static const char first[] =
-        "\xEF\xBB\xBF{\"id\":7,\"prompt\":\"p\",\"answer\":\"yes\",\"category\":\"c\",\"kind\":\"contextual\","
-        "\"choices\":[\"yes\",\"no\"],\"other\":1}\n\n"
-        "{\"prompt\":\"q\",\"answer\":\"no\",\"category\":\"c\",\"kind\":\"contextual\",\"choices\":[\"yes\",\"no\","
-        "\"maybe\",\"never\"]}\n"
-        "{\"prompt\":\"q\",\"answer\":\"no\",\"category\":\"c\",\"kind\":\"contextual\"}\n";
-    const char *paths[2] = { work_path("first.jsonl"), work_path("second.jsonl") };
-    qk_quiz quiz, limited;
-    assert_ok(qk_write_file(paths[0], first, sizeof first - 1, err));
-    assert_ok(qk_write_file(paths[1], GOOD, strlen(GOOD), err));
-    /* the second file calls the category something else */
-    qk_quiz refused;
-    assert_refused(qk_quiz_load(&refused, paths, 2, 0, err), QK_E_FORMAT, "second.jsonl:1: category \"c\"");
-    assert_ok(qk_quiz_load(&quiz, paths, 1, 0, err));
-    assert_int_equal(quiz.n, 3);
-    assert_string_equal(quiz.items[0].id, "7");
-    assert_string_equal(quiz.items[1].id, "first.jsonl#3");
-    assert_near(quiz.items[0].chance, 0.5, 0);
-    assert_near(quiz.items[1].chance, 0.25, 0);
-    assert_true(isnan(quiz.items[2].chance));
-    assert_int_equal(quiz.n_repeated, 1);
-    assert_ok(qk_quiz_load(&limited, paths, 1, 2, err));
-    assert_int_equal(limited.n, 2);
-    assert_string_not_equal(limited.sha256, quiz.sha256);
-    qk_quiz_free(&quiz), qk_quiz_free(&limited);
-}
-
-static void the_world_asks_the_same_questions(void **state)
-{
-    (void)state;
-    qk_quiz test, again, train, other, few;
-    assert_ok(qk_quiz_world(&test, 42, QK_SPLIT_TEST, 0, 5, err));
-    assert_ok(qk_quiz_world(&again, 42, QK_SPLIT_TEST, 0, 5, err));
-    assert_ok(qk_quiz_world(&train, 42, QK_SPLIT_TRAIN, 0, 5, err));
-    assert_ok(qk_quiz_world(&other, 43, QK_SPLIT_TEST, 0, 5, err));
-    unsigned two = 1 << QK_QUESTION_FACT | 1 << QK_QUESTION_SENTIMENT;
-    assert_ok(qk_quiz_world(&few, 42, QK_SPLIT_TEST, two, 5, err));
-    assert_int_equal(test.n, 5 * QK_N_QUESTION_KINDS);
-    assert_int_equal(test.n_categories, QK_N_QUESTION_KINDS);
-    assert_string_equal(test.sha256, again.sha256);
-    assert_string_not_equal(test.sha256, train.sha256);
-    assert_string_not_equal(test.sha256, other.sha256);
-    assert_int_equal(few.n, 10);
-    for (size_t i = 0; i < few.n; i++) {
-        const qk_quiz_item *item = &few.items[i];
-        bool sentiment = strcmp(few.categories[item->category].name, "sentiment") == 0;
-        assert_int_equal(few.categories[item->category].contextual, sentiment);
-        if (!sentiment) assert_true(isnan(item->chance));
-        else assert_true(item->chance == 0.5 && (!strcmp(item->answer, "good") || !strcmp(item->answer, "bad")));
-    }
-    assert_string_equal(few.items[7].id, "test-sentiment-2");
-    qk_quiz_free(&test), qk_quiz_free(&again), qk_quiz_free(&train), qk_quiz_free(&other), qk_quiz_free(&few);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -669,8 +461,6 @@ int main(void)
         cmocka_unit_test(long_prompts_are_refused_or_cut), cmocka_unit_test(a_resumed_study_ends_in_the_same_bytes),
         cmocka_unit_test(broken_answers_are_those_of_the_edited_model),
         cmocka_unit_test(where_nothing_is_massive), cmocka_unit_test(choices_are_ranked_by_their_likelihood),
-        cmocka_unit_test(bad_files_are_refused_by_line), cmocka_unit_test(files_limits_and_choices),
-        cmocka_unit_test(the_world_asks_the_same_questions),
     };
     return cmocka_run_group_tests(tests, make_work_folder, remove_work_folder);
 }

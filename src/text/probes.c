@@ -349,7 +349,8 @@ qk_status qk_quiz_probes(qk_quiz *out, const qk_probes_settings *settings, qk_er
 {
     qk_quiz_set set = { .quiz = { .per_category = settings->per_category, .source = "probes",
                                   .seed = settings->seed } };
-    qk_status status = qk_probes_each(settings, add_to_set, &set, err);
+    qk_status status = qk_quiz_check_limit(settings->per_category, err);
+    if (!status) status = qk_probes_each(settings, add_to_set, &set, err);
     if (!status) return qk_quiz_set_finish(out, &set, err);
     qk_quiz_set_free(&set);
     return status;

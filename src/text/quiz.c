@@ -241,6 +241,13 @@ qk_status qk_quiz_set_finish(qk_quiz *out, qk_quiz_set *set, qk_error *err)
     return status;
 }
 
+qk_status qk_quiz_check_limit(size_t per_category, qk_error *err)
+{
+    if (per_category <= QK_QUIZ_GENERATED) return QK_OK;
+    return qk_fail(err, QK_E_ARGUMENT, "--limit: expected at most %d questions of each category, found %zu",
+                   QK_QUIZ_GENERATED, per_category);
+}
+
 void qk_quiz_set_free(qk_quiz_set *set)
 {
     qk_quiz_free(&set->quiz);

@@ -5,7 +5,11 @@
 #include "base/base.h"
 #include "text/world.h"
 
-enum { QK_QUIZ_CATEGORIES = 256 /* at most; every result table has a row for each */ };
+enum {
+    QK_QUIZ_CATEGORIES = 256,   /* at most; every result table has a row for each */
+    QK_QUIZ_GENERATED = 100000, /* questions of a category at most where they are made up: all are kept in memory */
+    QK_QUIZ_TEXTS = 1024        /* choices, or expected texts, of a question at most */
+};
 
 /* How an answer is judged (docs/METHODS.md, "Scoring"). */
 typedef enum qk_scoring {

@@ -27,9 +27,10 @@ static qk_status read_choices(qk_quiz_source *source, const char ***choices, con
     size_t n = json_array_size(list), n_right = 0;
     source->chance = NAN;
     if (!list || json_is_null(list)) return QK_OK;
-    if (!json_is_array(list) || n < 2)
-        return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"choices\": expected an array of 2 texts or more, found %s",
-                       place.path, place.line, json_is_array(list) ? "fewer" : qk_json_kind(list));
+    if (!json_is_array(list) || n < 2 || n > QK_QUIZ_TEXTS)
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"choices\": expected an array of 2 to %d texts, found %s",
+                       place.path, place.line, QK_QUIZ_TEXTS,
+                       !json_is_array(list) ? qk_json_kind(list) : n < 2 ? "fewer" : "more");
     qk_status status = qk_new_array(choices, n, sizeof **choices, "choices", err);
     for (size_t i = 0; i < n && !status; i++) {
         const json_t *choice = json_array_get(list, i);
@@ -73,9 +74,11 @@ static qk_status choose_form(reader *r, const json_t *fields, qk_place place, qk
     r->own = named ? strcmp(r->how->format, "prompt") == 0 : has(fields, "prompt");
     r->form = r->own ? NULL : named ? qk_quiz_form_named(r->how->format) : qk_quiz_form_of(fields);
     if (r->own || r->form) return QK_OK;
+    char found[128];
     return qk_fail(err, QK_E_FORMAT, "%s:%zu: expected the %s of a form of questions (prompt, answer, category, kind; "
                    "statement, label; question, answer; question, choices, answer; question, options, correct; text, "
-                   "label), found others", place.path, place.line, r->csv ? "columns" : "keys");
+                   "label), found %s", place.path, r->csv ? 1 : place.line, r->csv ? "columns" : "keys",
+                   qk_quiz_keys(found, sizeof found, fields));
 }
 
 static qk_status fill_own(qk_quiz_source *source, const char ***choices, qk_quiz_row *row, const reader *r,

@@ -105,8 +105,10 @@ static qk_status read_texts(const char **texts, size_t *n, const qk_quiz_row *ro
     if (!json_is_array(list) || *n < 2 || *n > MOST_CHOICES)
         return refuse(row, key, "2 to 26 texts", json_is_array(list) ? count : qk_json_kind(list), err);
     for (size_t i = 0; i < *n; i++) {
-        const char *text = json_string_value(json_array_get(list, i));
-        if (!text) return refuse(row, key, "texts", qk_json_kind(json_array_get(list, i)), err);
+        const json_t *item = json_array_get(list, i);
+        const char *text = json_string_value(item);
+        if (!text || strlen(text) != json_string_length(item))
+            return refuse(row, key, "texts without NUL", text ? text : qk_json_kind(item), err);
         texts[i] = without_letter(text, i);
     }
     return QK_OK;
@@ -219,19 +221,24 @@ const qk_quiz_form *qk_quiz_form_named(const char *name)
     return NULL;
 }
 
+const char *qk_quiz_keys(char *out, size_t size, const json_t *fields)
+{
+    json_t *object = (json_t *)(uintptr_t)fields; /* jansson's iterators take no const */
+    size_t n = 0;
+    snprintf(out, size, "none");
+    for (void *i = json_object_iter(object); i && n < size; i = json_object_iter_next(object, i))
+        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", json_object_iter_key(i));
+    return out;
+}
+
 qk_status qk_quiz_form_fill(qk_quiz_source *out, const qk_quiz_form *form, qk_quiz_row *row, qk_error *err)
 {
     char found[128];
-    size_t n = 0;
-    found[0] = '\0';
-    for (void *i = json_object_iter((json_t *)(uintptr_t)row->fields); i && n < sizeof found;
-         i = json_object_iter_next((json_t *)(uintptr_t)row->fields, i))
-        n += (size_t)snprintf(found + n, sizeof found - n, "%s%s", n ? ", " : "", json_object_iter_key(i));
     for (size_t k = 0; k < 3 && form->keys[k]; k++)
         if (!json_object_get(row->fields, form->keys[k]))
             return qk_fail(err, QK_E_FORMAT, "%s:%zu: format %s: expected the %s \"%s\", found %s", row->place.path,
                            row->csv ? 1 : row->place.line, form->name, row->csv ? "column" : "key", form->keys[k],
-                           n ? found : "none");
+                           qk_quiz_keys(found, sizeof found, row->fields));
     if (!row->template) row->template = form->template;
     qk_status status = form->answer(out, row, err);
     if (!status) status = qk_quiz_render(&out->prompt, row, err);

@@ -24,6 +24,8 @@ typedef struct qk_quiz_form {
     qk_scoring scoring;
 } qk_quiz_form;
 
+/* "question, answer": the keys of a row, cut to `size` bytes, for messages; "none" where it has none.  Gives `out`. */
+const char *qk_quiz_keys(char *out, size_t size, const json_t *fields);
 /* The form of a row by its keys; NULL where none fits. */
 const qk_quiz_form *qk_quiz_form_of(const json_t *fields);
 const qk_quiz_form *qk_quiz_form_named(const char *name);

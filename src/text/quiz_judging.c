@@ -36,6 +36,9 @@ static qk_status read_expected(qk_quiz_source *source, const json_t *fields, qk_
     size_t n = json_array_size(list);
     if (!list) return QK_OK;
     if (n == 0) return found("expected", "an array of texts", list, source->place, err);
+    if (n > QK_QUIZ_TEXTS)
+        return qk_fail(err, QK_E_FORMAT, "%s:%zu: key \"expected\": expected at most %d texts, found %zu",
+                       source->place.path, source->place.line, QK_QUIZ_TEXTS, n);
     const char **texts = qk_arena_alloc(arena, n * sizeof *texts);
     if (!texts) return qk_out_of_memory(err, "expected texts", n * sizeof *texts);
     for (size_t i = 0; i < n; i++) {

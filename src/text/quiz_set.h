@@ -33,5 +33,7 @@ qk_status qk_quiz_set_add(qk_quiz_set *set, const qk_quiz_source *source, qk_err
 /* Refuses an empty set and a duplicate id, hashes and hands it over; `set` is empty afterwards in any case. */
 qk_status qk_quiz_set_finish(qk_quiz *out, qk_quiz_set *set, qk_error *err);
 void qk_quiz_set_free(qk_quiz_set *set);
+/* Refuses more than QK_QUIZ_GENERATED questions of each category. */
+qk_status qk_quiz_check_limit(size_t per_category, qk_error *err);
 
 #endif

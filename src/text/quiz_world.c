@@ -32,7 +32,8 @@ qk_status qk_quiz_world(qk_quiz *out, uint64_t seed, qk_split split, unsigned ki
     qk_quiz_set set = { .quiz = { .per_category = per_category, .source = "world", .seed = seed,
                                   .part = part_names[split] } };
     qk_world *world = NULL;
-    qk_status status = qk_world_new(&world, seed, err);
+    qk_status status = qk_quiz_check_limit(per_category, err);
+    if (!status) status = qk_world_new(&world, seed, err);
     for (int kind = 0; kind < QK_N_QUESTION_KINDS; kind++)
         for (size_t i = 0; i < per_category && !status && (kinds == 0 || kinds >> kind & 1); i++)
             status = add_question(&set, world, split, (qk_question_kind)kind, i, err);
