@@ -54,6 +54,26 @@ static void maps_and_tables_are_whole(void **state)
     json_decref(results);
 }
 
+/* One text has a loss and no interval: nothing is drawn that looks like one. */
+static void no_whisker_without_an_interval(void **state)
+{
+    (void)state;
+    json_t *results = load_context(true), *rows = json_object_get(results, "loss"), *row;
+    size_t i;
+    save_run("context", "context", results);
+    assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
+    char *whole = read_text(in_scratch("context", "figures/context-loss.svg"));
+    json_array_foreach(rows, i, row) json_object_set_new(row, "ci95", json_null());
+    save_run("context", "context", results);
+    assert_ok(qk_report_build(in_scratch("context", ""), &plain, err));
+    char *without = read_text(in_scratch("context", "figures/context-loss.svg"));
+    assert_true(count(whole, "<path") > count(without, "<path"));
+    assert_true(count(whole, "(95 % interval") > 0);
+    assert_int_equal(count(without, "(95 % interval"), 0);
+    free(whole), free(without);
+    json_decref(results);
+}
+
 /* The reference against the others, as the tests say: one finds more, one fewer, the rest is open. */
 static void the_reference_is_compared_the_right_way_round(void **state)
 {
@@ -264,6 +284,7 @@ int main(void)
     if (!make_scratch()) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_and_tables_are_whole),
+        cmocka_unit_test(no_whisker_without_an_interval),
         cmocka_unit_test(the_reference_is_compared_the_right_way_round),
         cmocka_unit_test(yes_needs_both_tests),
         cmocka_unit_test(what_was_not_asked_is_not_answered),

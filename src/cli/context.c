@@ -128,7 +128,8 @@ static qk_status print_tables(const json_t *results, bool verbose, qk_error *err
     const json_t *settings = json_object_get(results, "settings");
     qk_status status = QK_OK;
     printf("lengths in trained contexts of %.0f tokens", cli_number(settings, "trained"));
-    if (cli_number(settings, "texts") > 0) printf("; %.0f texts", cli_number(settings, "texts"));
+    double n_texts = cli_number(settings, "texts");
+    if (n_texts > 0) printf("; %.0f text%s", n_texts, n_texts == 1 ? "" : "s");
     putchar('\n');
     for (size_t i = 0; !status && i < sizeof views / sizeof *views; i++) status = print_view(results, &views[i], err);
     return status || !verbose ? status : print_tests(results, err);

@@ -114,17 +114,18 @@ static void draw_arm(qk_figure *figure, const qk_panel *panel, const qk_results 
         char value[32], low[32], high[32];
         double x = qk_scale_map(&panel->x, s->x[i]), y = qk_scale_map(&panel->y, s->y[i]);
         if (isnan(x) || isnan(y)) continue;
-        if (p->key && s->x[i] > 1) {
-            x = fmin(x + aside, panel->left + panel->width);
+        bool known = isfinite(s->low[i]) && isfinite(s->high[i]); /* one text alone has no interval */
+        if (p->key && s->x[i] > 1) x = fmin(x + aside, panel->left + panel->width);
+        if (p->key && s->x[i] > 1 && known)
             qk_plot_whisker(figure, panel, x, fmax(s->low[i], panel->y.low), fmin(s->high[i], panel->y.high), false,
                             colour);
-        }
         qk_format_number(value, s->y[i], 4);
         qk_format_number(low, s->low[i], 4);
         qk_format_number(high, s->high[i], 4);
         qk_draw_dot(figure, x, y, 5, qk_fill(colour, 1),
-                    qk_figure_text(figure, "%s, %g: %s (95 %% interval %s to %s)", label_of(results, arm), s->x[i],
-                                   value, low, high));
+                    known ? qk_figure_text(figure, "%s, %g: %s (95 %% interval %s to %s)", label_of(results, arm),
+                                           s->x[i], value, low, high)
+                          : qk_figure_text(figure, "%s, %g: %s", label_of(results, arm), s->x[i], value));
     }
 }
 

@@ -31,7 +31,8 @@ static void put_question(FILE *stream, const qk_results *results)
             "as trained.",
             qk_field_number(s, "trained"));
     if (json_array_size(qk_rows(results, "loss")))
-        qk_html(stream, " Losses are over %g texts%s.", qk_field_number(s, "texts"),
+        qk_html(stream, " Losses are over %g text%s%s.", qk_field_number(s, "texts"),
+                qk_field_number(s, "texts") == 1 ? "" : "s",
                 json_is_true(json_object_get(s, "joined")) ? ", documents put behind one another" : "");
     if (json_array_size(qk_rows(results, "retrieval")))
         qk_html(

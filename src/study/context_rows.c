@@ -8,15 +8,18 @@
 
 /* ---- arms */
 
-/* The arm that the others are tested against: the first temperature, else the last model as it is. */
+/* The arm that the others are tested against: the first temperature without rotation, else the first one, else the last
+ * model as it is. */
 static size_t reference_arm(const qk_context *c)
 {
-    size_t reference = 0;
+    size_t plain = 0, heated = SIZE_MAX;
     for (size_t a = 0; a < c->n_arms; a++) {
-        if (c->arms[a].method == QK_METHOD_TEMPERATURE) return a;
-        if (c->arms[a].method == QK_METHOD_NONE) reference = a;
+        if (c->arms[a].method == QK_METHOD_NONE) plain = a;
+        if (c->arms[a].method != QK_METHOD_TEMPERATURE) continue;
+        if (c->models[c->arms[a].model].model->config.rope_kind == QK_ROPE_NONE) return a;
+        if (heated == SIZE_MAX) heated = a;
     }
-    return reference;
+    return heated == SIZE_MAX ? plain : heated;
 }
 
 size_t qk_context_first_arm(const qk_context *c, size_t model)
