@@ -368,8 +368,17 @@ static void options_of_writing_need_it(void **state)
     assert_non_null(strstr(o.out, "unparsed"));
     outcome_free(&o);
     o = run_program("tasks", demo, "--conditions", "baseline", "--limit", "2", "--categories", "sum", "--score",
-                    "first-integer", "-n", "4", "--dry-run");
+                    "first-integer", "-n", "4", "--dry-run", "--json");
     assert_int_equal(o.code, 0);
+    json_t *plan = json_loads(o.out, 0, NULL);
+    const json_t *row = json_array_get(json_object_get(plan, "plan"), 0);
+    qk_named_model model = open_demo();
+    const qk_config *config = &model.model->config;
+    double token_bytes = 2.0 * sizeof(float) * config->n_layers * config->n_kv_heads * config->head_dim;
+    assert_near(number(row, "cache_bytes"), token_bytes * number(row, "tokens"), 0); /* both are kept at once */
+    assert_true(number(row, "total_bytes") > number(row, "cache_bytes") + number(row, "stream_bytes"));
+    json_decref(plan);
+    qk_model_close(model.model);
     outcome_free(&o);
 }
 

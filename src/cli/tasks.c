@@ -234,13 +234,17 @@ static qk_status plan_model(json_t *rows, const qk_quiz *quiz, const qk_named_mo
     qk_sequence *sequences = NULL;
     qk_plan plan;
     size_t n = 0;
+    double cache = 0;
     qk_status status = qk_tasks_encode(&asked, quiz, model, context, settings, compute->no_bos, err);
     if (!status) status = qk_tasks_sequences(&sequences, &n, asked, quiz->n, err);
     if (!status) status = cli_plan(&plan, model->model, sequences, n, n_conditions(settings), true, compute, err);
+    if (!status) status = qk_tasks_cache_bytes(&cache, quiz, asked, &model->model->config, n_conditions(settings), err);
+    if (!status) plan.total_bytes += (size_t)cache;
     json_t *row = status ? NULL : cli_plan_json(&plan);
-    if (!status) json_object_update_new(row, json_pack("{s:o,s:I,s:I}", "name", qk_json_text(model->name), "documents",
-                                                       (json_int_t)n, "conditions",
-                                                       (json_int_t)n_conditions(settings)));
+    if (!status)
+        json_object_update_new(row, json_pack("{s:o,s:I,s:I,s:I}", "name", qk_json_text(model->name), "documents",
+                                              (json_int_t)n, "conditions", (json_int_t)n_conditions(settings),
+                                              "cache_bytes", (json_int_t)cache));
     if (!status && json_array_append_new(rows, row)) status = qk_out_of_memory(err, "plan", sizeof plan);
     qk_tasks_free(asked, quiz->n);
     free(sequences);

@@ -85,6 +85,9 @@ qk_status qk_tasks_conditions(qk_condition **conditions, const qk_disrupt_plan *
 
 /* ---- tasks_write.c */
 
+/* Keys and values of the batch that keeps most of them while it is written; 0 where nothing is. */
+qk_status qk_tasks_cache_bytes(double *bytes, const qk_quiz *quiz, const qk_asked *asked, const qk_config *config,
+                               size_t n_arms, qk_error *err);
 /* Has the model write behind the prompts of all questions that are judged on its text, and judges it. */
 qk_status qk_tasks_write(qk_answers *a, size_t model, const qk_compute *compute, qk_run *run, qk_error *err);
 /* A unit of the journal of such a question; one that is not what this study would have written is asked again. */

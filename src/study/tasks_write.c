@@ -102,20 +102,47 @@ static bool is_finished(const qk_answers *a, const waiting *batch, size_t n)
 
 /* How many of list[n] make the next batch: they agree in what they share, and their caches fit.  It depends on the
  * questions and the model alone: a batch that was stopped is written anew as it was, and says the same. */
-static size_t batch_size(const qk_answers *a, const waiting *list, size_t n)
+static size_t batch_size(double *cache_bytes, const waiting *list, size_t n, const qk_asked *asked,
+                         const qk_config *config, size_t n_arms)
 {
-    const qk_config *config = &a->model->model->config;
     double token_bytes = 2.0 * sizeof(float) * config->n_layers * config->n_kv_heads * config->head_dim;
-    double bytes = 0, most = BATCH_CACHE_MIB * 1048576.0;
+    double most = BATCH_CACHE_MIB * 1048576.0;
     size_t size = 0;
-    while (size < n && size < BATCH_QUESTIONS && list[size].max_new == list[0].max_new &&
-           list[size].goes_on == list[0].goes_on) {
-        size_t n_tokens = a->asked[list[size].question].trials[0].n_tokens + list[size].max_new;
-        bytes += token_bytes * (double)n_tokens * (double)a->measured.plan.n_arms;
-        if (size > 0 && bytes > most) break;
-        size++;
+    for (*cache_bytes = 0; size < n && size < BATCH_QUESTIONS && list[size].max_new == list[0].max_new &&
+                           list[size].goes_on == list[0].goes_on; size++) {
+        size_t n_tokens = asked[list[size].question].trials[0].n_tokens + list[size].max_new;
+        double bytes = token_bytes * (double)n_tokens * (double)n_arms;
+        if (size > 0 && *cache_bytes + bytes > most) break;
+        *cache_bytes += bytes;
     }
     return size;
+}
+
+/* What is to be written, (*list)[*n] in the order of batches; malloc'ed. */
+static qk_status list_waiting(waiting **list, size_t *n, const qk_quiz *quiz, const qk_asked *asked, qk_error *err)
+{
+    qk_status status = qk_new_array(list, quiz->n, sizeof **list, "questions", err);
+    *n = 0;
+    for (size_t i = 0; !status && i < quiz->n; i++)
+        if (qk_is_written(quiz, i)) (*list)[(*n)++] = (waiting) { asked[i].max_new, i, quiz->items[i].goes_on };
+    if (!status) qsort(*list, *n, sizeof **list, compare_waiting);
+    return status;
+}
+
+qk_status qk_tasks_cache_bytes(double *bytes, const qk_quiz *quiz, const qk_asked *asked, const qk_config *config,
+                               size_t n_arms, qk_error *err)
+{
+    waiting *list = NULL;
+    size_t n, n_batch;
+    double of_batch;
+    qk_status status = list_waiting(&list, &n, quiz, asked, err);
+    *bytes = 0;
+    for (size_t from = 0; !status && from < n; from += n_batch) {
+        n_batch = batch_size(&of_batch, list + from, n - from, asked, config, n_arms);
+        *bytes = fmax(*bytes, of_batch);
+    }
+    free(list);
+    return status;
 }
 
 static qk_status write_batch(qk_answers *a, const waiting *batch, size_t n, size_t model, const qk_compute *compute,
@@ -152,14 +179,12 @@ static qk_status write_batch(qk_answers *a, const waiting *batch, size_t n, size
 qk_status qk_tasks_write(qk_answers *a, size_t model, const qk_compute *compute, qk_run *run, qk_error *err)
 {
     waiting *list = NULL;
-    size_t n = 0, n_batch;
-    qk_status status = qk_new_array(&list, a->quiz->n, sizeof *list, "questions", err);
-    for (size_t i = 0; !status && i < a->quiz->n; i++)
-        if (qk_is_written(a->quiz, i))
-            list[n++] = (waiting) { a->asked[i].max_new, i, a->quiz->items[i].goes_on };
-    if (!status) qsort(list, n, sizeof *list, compare_waiting);
+    size_t n, n_batch;
+    double cache_bytes;
+    qk_status status = list_waiting(&list, &n, a->quiz, a->asked, err);
     for (size_t from = 0; !status && from < n; from += n_batch) {
-        n_batch = batch_size(a, list + from, n - from);
+        n_batch = batch_size(&cache_bytes, list + from, n - from, a->asked, &a->model->model->config,
+                             a->measured.plan.n_arms);
         if (is_finished(a, list + from, n_batch)) continue;
         status = write_batch(a, list + from, n_batch, model, compute, run, err);
     }
