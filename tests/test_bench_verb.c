@@ -27,23 +27,24 @@ static double number_of(const json_t *row, const char *key)
 static void rows_say_what_was_done(void **state)
 {
     (void)state;
-    static const char *const names[] = { "prefill 20", "score 20", "decode 3", "study 4 x 2 x 20", "train 2 x 20" };
-    static const double tokens[] = { 20, 20, 3, 160, 40 };
+    static const char *const names[] = { "prefill 20", "score 20",         "norms 20",    "edits 20",
+                                         "decode 3",   "study 4 x 2 x 20", "train 2 x 20" };
+    static const double tokens[] = { 20, 20, 20, 20, 3, 160, 40 };
     json_t *o = object_of(run_program("bench", SMALL, "--weights", "f32,q8_0", "--tests",
-                                      "prefill,score,decode,study,train", "-L", "2", "--seeds", "2", "-b", "2",
+                                      "prefill,score,norms,edits,decode,study,train", "-L", "2", "--seeds", "2", "-b", "2",
                                       "--json"));
     const json_t *rows = json_object_get(o, "rows"), *row;
-    assert_int_equal(json_array_size(rows), 10);
-    for (size_t i = 0; i < 10; i++) {
+    assert_int_equal(json_array_size(rows), 14);
+    for (size_t i = 0; i < 14; i++) {
         row = json_array_get(rows, i);
-        assert_string_equal(json_string_value(json_object_get(row, "name")), names[i % 5]);
-        assert_string_equal(json_string_value(json_object_get(row, "weights")), i < 5 || i == 9 ? "F32" : "Q8_0");
-        assert_true(number_of(row, "tokens") == tokens[i % 5]);
+        assert_string_equal(json_string_value(json_object_get(row, "name")), names[i % 7]);
+        assert_string_equal(json_string_value(json_object_get(row, "weights")), i < 7 || i == 13 ? "F32" : "Q8_0");
+        assert_true(number_of(row, "tokens") == tokens[i % 7]);
         const json_t *seconds = json_object_get(row, "seconds");
         assert_int_equal(json_array_size(seconds), 2);
         double a = json_number_value(json_array_get(seconds, 0)), b = json_number_value(json_array_get(seconds, 1));
         assert_true(a > 0 && b > 0);
-        assert_float_equal(number_of(row, "tokens_per_second"), tokens[i % 5] * (1 / a + 1 / b) / 2, 1e-6 / a);
+        assert_float_equal(number_of(row, "tokens_per_second"), tokens[i % 7] * (1 / a + 1 / b) / 2, 1e-6 / a);
         assert_float_equal(number_of(row, "flops_per_second"), number_of(row, "flops") / (a < b ? a : b), 1e-6 / a);
         assert_null(json_object_get(row, "estimated_tokens_per_second"));
     }

@@ -396,7 +396,9 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                          .doc = "formats of the random weights: f32, bf16, f16, q8_0, q4_0 (bf16)" },
     [OPTION_TESTS] = { "tests", "LIST", 0, GROUP_QUESTION, MATTERS SET(tests, tests),
                        .doc = "ceilings (what the machine can do at most), prefill (logits of the last token), score "
-                              "(of every token), decode, study, train (ceilings,prefill,decode)" },
+                              ""
+                              "(of every token), norms and edits (what a study adds to that), decode, study, train "
+                              "(ceilings,prefill,decode)" },
     [OPTION_PROMPT_TOKENS] = { "prompt-tokens", "N", 0, GROUP_QUESTION, MATTERS COUNT(prompt_tokens, 2, 1 << 24),
                                .aliases = { "n-prompt" }, .doc = "tokens of a text, a document, a training row (512)" },
     [OPTION_STREAMS] = { "streams", "N", 0, GROUP_QUESTION, MATTERS COUNT(streams, 1, 1 << 16),

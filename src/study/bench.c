@@ -115,6 +115,8 @@ static qk_status run_pass(qk_bench *b, qk_error *err)
     spec.progress = qk_bench_progress(b);
     spec.sequences = b->sequences;
     spec.n_sequences = b->n_sequences;
+    spec.conditions = b->conditions;
+    spec.n_conditions = b->n_conditions;
     spec.score = true;
     qk_status status = qk_pass_run(&result, b->model, &spec, err);
     qk_pass_result_free(result);
@@ -159,7 +161,16 @@ static qk_status run_decode(qk_bench *b, qk_error *err)
     return status;
 }
 
-/* ---- study (bench_study.c) */
+/* ---- study (bench_study.c), and its parts */
+
+static qk_status prepare_edits(qk_bench *b, qk_bench_result *todo, qk_error *err)
+{
+    qk_status status = prepare_score(b, todo, err);
+    if (!status) status = qk_bench_study_prepare(b, err);
+    b->conditions += 1; /* the one behind the baseline, alone */
+    b->n_conditions = 1;
+    return status;
+}
 
 static qk_status prepare_study(qk_bench *b, qk_bench_result *todo, qk_error *err)
 {
@@ -237,6 +248,7 @@ static const struct {
     qk_status (*run)(qk_bench *bench, qk_error *err);
 } tests[QK_N_BENCH_TESTS] = {
     [QK_BENCH_PREFILL] = { prepare_prefill, run_pass }, [QK_BENCH_SCORE] = { prepare_score, run_pass },
+    [QK_BENCH_NORMS] = { prepare_score, qk_bench_norms_run }, [QK_BENCH_EDITS] = { prepare_edits, run_pass },
     [QK_BENCH_DECODE] = { prepare_decode, run_decode }, [QK_BENCH_STUDY] = { prepare_study, qk_bench_study_run },
     [QK_BENCH_TRAIN] = { prepare_train, run_train },
 };

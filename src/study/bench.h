@@ -10,6 +10,8 @@
 #define QK_BENCH_TESTS(X)                                                                                              \
     X(PREFILL, "prefill", "one sequence read, the logits of its last token")                                           \
     X(SCORE, "score", "one sequence read, the likelihood of every token")                                              \
+    X(NORMS, "norms", "score with the norms of q, k and v of every layer taken on the way")                            \
+    X(EDITS, "edits", "score with dims of q and k zeroed in every layer")                                              \
     X(DECODE, "decode", "new tokens one by one")                                                                       \
     X(STUDY, "study", "documents read for norms, then scored under all conditions, dims of q and k zeroed in every layer") \
     X(TRAIN, "train", "a training step: forward, backward, update")

@@ -16,8 +16,8 @@ typedef struct qk_bench {
     qk_sequence *sequences;        /* [n_sequences], scored from the second token */
     size_t n_sequences;
     qk_arena arena;
-    /* study */
-    qk_condition *conditions;      /* [n_conditions] */
+    qk_condition *conditions;      /* [n_conditions]; none but in studies and their parts */
+    size_t n_conditions;
     /* train */
     qk_parameters *parameters;
     qk_gradient *gradient;
@@ -33,6 +33,8 @@ qk_progress qk_bench_progress(qk_bench *bench);
 
 /* Finds masks as a study does, then draws its controls. */
 qk_status qk_bench_study_prepare(qk_bench *bench, qk_error *err);
+/* One scoring with norms taken. */
+qk_status qk_bench_norms_run(qk_bench *bench, qk_error *err);
 /* Norms of all documents, then all conditions. */
 qk_status qk_bench_study_run(qk_bench *bench, qk_error *err);
 

@@ -8,7 +8,7 @@ enum { DIMS_A_HEAD = 1 }; /* random weights have no massive dims: the largest of
 
 static int heads_of(const qk_config *c, int tensor) { return tensor == QK_TENSOR_Q ? c->n_heads : c->n_kv_heads; }
 
-static qk_status run_norms(qk_norms **out, qk_bench *b, qk_error *err)
+static qk_status run_norms(qk_norms **out, qk_bench *b, bool score, qk_error *err)
 {
     qk_norms *norms = NULL;
     qk_pass_result *result = NULL;
@@ -21,6 +21,7 @@ static qk_status run_norms(qk_norms **out, qk_bench *b, qk_error *err)
     spec.n_sequences = b->n_sequences;
     spec.probes = &probe;
     spec.n_probes = 1;
+    spec.score = score;
     status = qk_pass_run(&result, b->model, &spec, err);
     qk_pass_result_free(result);
     if (status) qk_norms_free(norms);
@@ -61,6 +62,7 @@ qk_status qk_bench_study_prepare(qk_bench *b, qk_error *err)
     qk_edit **edits = qk_arena_alloc(&b->arena, n * sizeof *edits);
     qk_norms *norms = NULL;
     b->conditions = qk_arena_alloc(&b->arena, n * sizeof *b->conditions);
+    b->n_conditions = n;
     bool failed = !edits || !b->conditions;
     for (size_t i = 0; i < n && !failed; i++) {
         edits[i] = qk_arena_alloc(&b->arena, n_edits * sizeof **edits);
@@ -68,9 +70,17 @@ qk_status qk_bench_study_prepare(qk_bench *b, qk_error *err)
         b->conditions[i] = (qk_condition){ i ? "edited" : "baseline", edits[i], i ? n_edits : 0 };
     }
     if (failed) return qk_out_of_memory(err, "conditions", n * n_edits * sizeof **edits);
-    qk_status status = run_norms(&norms, b, err);
+    qk_status status = run_norms(&norms, b, false, err);
     for (size_t e = 0; e < n_edits && !status; e++)
         status = mask_layer(b, edits, e, norms, (int)(e / 2), e % 2 ? QK_TENSOR_K : QK_TENSOR_Q, err);
+    qk_norms_free(norms);
+    return status;
+}
+
+qk_status qk_bench_norms_run(qk_bench *b, qk_error *err)
+{
+    qk_norms *norms = NULL;
+    qk_status status = run_norms(&norms, b, true, err);
     qk_norms_free(norms);
     return status;
 }
@@ -80,14 +90,14 @@ qk_status qk_bench_study_run(qk_bench *b, qk_error *err)
     qk_norms *norms = NULL;
     qk_pass_result *result = NULL;
     qk_pass_spec spec = qk_study_spec(b->compute);
-    qk_status status = run_norms(&norms, b, err);
+    qk_status status = run_norms(&norms, b, false, err);
     qk_norms_free(norms);
     if (status) return status;
     spec.progress = qk_bench_progress(b);
     spec.sequences = b->sequences;
     spec.n_sequences = b->n_sequences;
     spec.conditions = b->conditions;
-    spec.n_conditions = b->settings->n_conditions;
+    spec.n_conditions = b->n_conditions;
     spec.score = true;
     status = qk_pass_run(&result, b->model, &spec, err);
     qk_pass_result_free(result);
