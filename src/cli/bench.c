@@ -42,6 +42,17 @@ static double least(const double *x, size_t n)
     return best;
 }
 
+/* Share of their time that the threads really had: less than 1 where other programs wanted the processors too. */
+static double busy_share(const qk_bench_result *r, int n_threads)
+{
+    double cpu = 0, wall = 0;
+    for (size_t i = 0; i < r->repetitions; i++) {
+        cpu += r->cpu_seconds[i];
+        wall += r->seconds[i] * n_threads;
+    }
+    return cpu / wall;
+}
+
 static json_t *numbers(const double *x, size_t n)
 {
     json_t *array = json_array();
@@ -66,7 +77,7 @@ static void test_name(char name[LONGEST_NAME], qk_bench_test test, const qk_benc
 }
 
 static qk_status add_row(json_t *rows, const subject *it, qk_bench_test test, const qk_bench_settings *s,
-                         const qk_bench_result *r, const qk_bench_result *half, qk_error *err)
+                         const qk_bench_result *r, const qk_bench_result *half, int n_threads, qk_error *err)
 {
     char name[LONGEST_NAME];
     double deviation, rate = mean_rate(&deviation, r->seconds, r->repetitions, r->tokens);
@@ -88,6 +99,7 @@ static qk_status add_row(json_t *rows, const subject *it, qk_bench_test test, co
     qk_row_number(&row, "flops_per_second", r->flops / best);
     qk_row_number(&row, "weight_bytes", r->bytes);
     qk_row_number(&row, "bytes_per_second", r->bytes / best);
+    qk_row_number(&row, "busy", busy_share(r, n_threads));
     qk_row_json(&row, "seconds", numbers(r->seconds, r->repetitions));
     qk_row_json(&row, "cpu_seconds", numbers(r->cpu_seconds, r->repetitions));
     if (half) { /* time is linear in layers: two numbers of them give the rest */
@@ -125,7 +137,7 @@ static void print_machine(const json_t *results)
 static qk_status print_table(const json_t *results, qk_error *err)
 {
     static const char *const heads[] = { "model", "weights", "size", "parameters", "layers", "test", "tokens/s",
-                                         "+-", "GFLOP/s", "GB/s", "all layers (estimate)" };
+                                         "+-", "busy", "GFLOP/s", "GB/s", "all layers (estimate)" };
     const json_t *ceilings = json_object_get(results, "ceilings"), *rows = json_object_get(results, "rows");
     double flops = cli_number(ceilings, "flops_per_second"), read = cli_number(ceilings, "bytes_per_second");
     cli_table table;
@@ -134,7 +146,7 @@ static qk_status print_table(const json_t *results, qk_error *err)
     json_t *row;
     print_machine(results);
     if (json_array_size(rows) == 0) return QK_OK;
-    cli_table_start(&table, heads, "llrrrlrrrrr");
+    cli_table_start(&table, heads, "llrrrlrrrrrr");
     json_array_foreach(rows, i, row) {
         double estimate = cli_number(row, "estimated_tokens_per_second");
         cli_table_add(&table, "%s", cli_text(row, "model"));
@@ -145,6 +157,7 @@ static qk_status print_table(const json_t *results, qk_error *err)
         cli_table_add(&table, "%s", cli_text(row, "name"));
         cli_table_add_number(&table, cli_number(row, "tokens_per_second"), 2);
         cli_table_add_number(&table, cli_number(row, "tokens_per_second_sd"), 2);
+        cli_table_add(&table, "%.0f%%", 100 * cli_number(row, "busy"));
         add_share(&table, cli_number(row, "flops_per_second"), flops);
         add_share(&table, cli_number(row, "bytes_per_second"), read);
         if (isnan(estimate)) cli_table_add(&table, "%s", "");
@@ -157,7 +170,7 @@ static void print_csv(const json_t *results)
 {
     static const char *const texts[] = { "model", "weights", "test", "name" };
     static const char *const keys[] = { "bytes", "parameters", "layers", "layers_of", "tokens", "tokens_per_second",
-                                        "tokens_per_second_sd", "flops_per_second", "bytes_per_second",
+                                        "tokens_per_second_sd", "busy", "flops_per_second", "bytes_per_second",
                                         "estimated_tokens_per_second" };
     size_t i;
     json_t *row;
@@ -262,7 +275,8 @@ static qk_status run_test(json_t *rows, cli_command *command, const subject *it,
                               it->n_bytes + qk_bench_training_bytes(&it->model->config, &settings, &compute), err);
     if (!status) status = qk_bench_run(&result, test, it->model, n, &settings, &compute, err);
     if (!status && estimated) status = qk_bench_run(&half, test, it->model, n / 2, &settings, &compute, err);
-    if (!status) status = add_row(rows, it, test, &settings, &result, estimated ? &half : NULL, err);
+    if (!status) status = add_row(rows, it, test, &settings, &result, estimated ? &half : NULL,
+                                      qk_thread_count(compute.n_threads), err);
     qk_bench_result_free(&result);
     qk_bench_result_free(&half);
     return status;
@@ -364,7 +378,8 @@ const cli_verb verb_bench = {
     .details =
         "Without MODEL, random weights of a shape are made in memory. Each test is done once for nothing and then -r "
         "times; tokens/s is their mean with its standard deviation, GFLOP/s and GB/s (weights that have to be read) "
-        "come from the fastest. A study is 2 conditions and --seeds controls over -L documents. With --max-layers only "
+        "come from the fastest. `busy` is the share of their time that the threads had: far below 100 % another program "
+        "wanted the processors too, or threads waited for each other. A study is 2 conditions and --seeds controls over -L documents. With --max-layers only "
         "the first layers are there: what all of them would do is estimated from two numbers of layers, and called so.",
     .examples = "  qkscope bench\n"
                 "  qkscope bench --shape 7b --weights bf16,q8_0 --max-layers 4 -t 2 --tests ceilings,prefill\n"
