@@ -122,6 +122,26 @@ void qk_model_close(qk_model *model);
 /* Never NULL; borrowed, lives as long as the model. */
 const qk_config *qk_model_config(const qk_model *model);
 
+/* Ways to hold the weights of the layers' linear maps (q, k, v, o, gate, up, down) in fewer bits.  Embeddings,
+ * unembedding, norms and biases stay as they are. */
+typedef enum qk_quantization {
+    QK_QUANTIZE_NONE,
+    QK_QUANTIZE_NF4,  /* 4 bits, blocks of 64 over the whole matrix, scales quantised too: QLoRA, Dettmers et al. 2023 */
+    QK_QUANTIZE_Q8_0, /* 8 bits, blocks of 32 within a row: llama.cpp's format */
+    QK_N_QUANTIZATIONS
+} qk_quantization;
+
+/* "none", "nf4", "q8_0"; lives for ever. */
+const char *qk_quantization_name(qk_quantization how);
+/* Quantise the weights of `model`, which nobody may be using: from here on it computes with the rounded numbers.  They
+ * lie in memory of the model's own; the mapped ones are read slab by slab and let go behind.  The same bytes come out
+ * for every n_threads (0 = as OpenMP says), and for every file format that holds the same numbers.  A matrix whose rows
+ * do not divide into blocks (Q8_0) stays as it is.  QK_E_ARGUMENT: the model is quantised already; QK_E_UNSUPPORTED: so
+ * is a tensor of its file; QK_E_NUMERIC names a weight that is not finite or beyond the format; QK_E_BUDGET: the
+ * quantised weights alone take more than max_bytes (0 = any).  After a failure the model is as before. */
+QK_MUST_CHECK qk_status qk_model_quantize(qk_model *model, qk_quantization how, int n_threads, size_t max_bytes,
+                                          const qk_progress *progress, qk_error *err);
+
 /* Tokens of `n_bytes` of UTF-8, as the model reads them: BOS first where the tokenizer says so and `add_bos` is true.
  * *tokens is malloc'ed and the caller's to free(); *n_tokens may be 0 (then *tokens is NULL).  QK_E_FORMAT: not UTF-8,
  * with the offset; QK_E_IO: the checkpoint has no tokenizer, with what was looked for. */

@@ -137,7 +137,7 @@ static qk_status run_verify(cli_command *command, qk_error *err)
 
 static const cli_option_id verify_options[] = {
     OPTION_TOLERANCE, OPTION_JSON,      OPTION_THREADS, OPTION_MAX_MEM, OPTION_PRECISION,
-    OPTION_REFERENCE, OPTION_CACHE_DIR, OPTIONS_TALK,   OPTION_END,
+    OPTION_REFERENCE, OPTION_QUANTIZE,  OPTION_CACHE_DIR, OPTIONS_TALK,  OPTION_END,
 };
 
 const cli_verb verb_verify = {

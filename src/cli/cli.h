@@ -23,7 +23,7 @@ typedef enum cli_option_id {
     OPTION_HELP, OPTION_VERSION,
     OPTION_OUTPUT, OPTION_JSON, OPTION_NO_RUN, OPTION_FIGURES, OPTION_RESUME, OPTION_DRY_RUN, OPTION_QUIET,
     OPTION_VERBOSE, OPTION_CONTEXT, OPTION_NO_BOS, OPTION_THREADS, OPTION_MAX_MEM, OPTION_PRECISION, OPTION_REFERENCE,
-    OPTION_CACHE_DIR,
+    OPTION_QUANTIZE, OPTION_CACHE_DIR,
     OPTION_TEXTS, OPTION_SPLIT, OPTION_LIMIT, OPTION_CALIB,
     OPTION_FILE, OPTION_DECODE,
     OPTION_PROTOCOL, OPTION_STRIDE, OPTION_PER_TOKEN,
@@ -53,7 +53,8 @@ typedef enum cli_option_id {
 #define OPTIONS_TALK OPTION_QUIET, OPTION_VERBOSE
 #define OPTIONS_TEXTS OPTION_TEXTS, OPTION_SPLIT, OPTION_LIMIT
 #define OPTIONS_COMPUTE                                                                                                \
-    OPTION_CONTEXT, OPTION_NO_BOS, OPTION_THREADS, OPTION_MAX_MEM, OPTION_PRECISION, OPTION_REFERENCE, OPTION_CACHE_DIR
+    OPTION_CONTEXT, OPTION_NO_BOS, OPTION_THREADS, OPTION_MAX_MEM, OPTION_PRECISION, OPTION_REFERENCE, OPTION_QUANTIZE,    \
+        OPTION_CACHE_DIR
 #define OPTIONS_RUN OPTION_OUTPUT, OPTION_JSON, OPTION_NO_RUN, OPTION_FIGURES, OPTION_RESUME, OPTION_DRY_RUN
 
 typedef struct cli_list { const char **items; size_t n; } cli_list; /* borrows argv's strings */
@@ -84,7 +85,7 @@ typedef struct cli_options {
     const qk_level *level; /* of the processor, as QKSCOPE_LEVEL says */
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
     int schedule, dtype, qk_norm, phase, score, format, kind;
-    int figures, tensors, categories, conditions;                                           /* bit sets */
+    int figures, tensors, categories, conditions, quantize;                                 /* bit sets */
     int methods, find, haystack;                                                /* of context: bit sets, plain? */
     const char *lengths, *find_lengths, *depths;
     uint64_t trials;
@@ -192,7 +193,8 @@ void cli_catch_signals(void);
 
 typedef struct cli_models { qk_named_model *items; size_t n; const char **paths; } cli_models; /* paths borrowed */
 
-/* Open every path, name it and, with `hashed`, hash its weights. */
+/* Open every path in every way of --quantize, path by path, name it ("NAME@nf4") and, with `hashed`, hash its weights.
+ * Of what is only planned or listed, no weight is quantised. */
 qk_status cli_load_models(cli_models *out, cli_command *command, cli_list paths, bool hashed, qk_error *err);
 void cli_models_free(cli_models *models);
 /* What a model of this path is called: the last part that says something. */

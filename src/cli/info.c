@@ -25,13 +25,13 @@ static json_t *tokenizer_json(const qk_model *model)
                      t->sha256);
 }
 
-static json_t *dtypes_json(const qk_ckpt *ckpt)
+static json_t *dtypes_json(const qk_model *model)
 {
     size_t n[QK_N_DTYPES] = { 0 };
     double bytes[QK_N_DTYPES] = { 0 };
     json_t *rows = json_array();
-    for (size_t i = 0; i < qk_ckpt_count(ckpt); i++) {
-        const qk_tensor *tensor = qk_ckpt_at(ckpt, i);
+    for (size_t i = 0; i < qk_ckpt_count(model->ckpt); i++) {
+        const qk_tensor *tensor = qk_model_tensor(model, i);
         n[tensor->dtype]++;
         bytes[tensor->dtype] += (double)tensor->n_bytes;
     }
@@ -42,11 +42,11 @@ static json_t *dtypes_json(const qk_ckpt *ckpt)
     return rows;
 }
 
-static json_t *tensors_json(const qk_ckpt *ckpt)
+static json_t *tensors_json(const qk_model *model)
 {
     json_t *rows = json_array();
-    for (size_t i = 0; i < qk_ckpt_count(ckpt); i++) {
-        const qk_tensor *tensor = qk_ckpt_at(ckpt, i);
+    for (size_t i = 0; i < qk_ckpt_count(model->ckpt); i++) {
+        const qk_tensor *tensor = qk_model_tensor(model, i);
         json_t *shape = json_array();
         for (int d = 0; d < tensor->n_dims; d++)
             json_array_append_new(shape, json_integer((json_int_t)tensor->shape[d]));
@@ -99,10 +99,10 @@ static json_t *model_json(const cli_models *models, const qk_compute *compute)
         row,
         json_pack("{s:s,s:o,s:I,s:i,s:i,s:b,s:i,s:f,s:f,s:f,s:f,s:o,s:o}", "format",
                   format_names[qk_ckpt_format(model->ckpt)], "path", qk_json_text(qk_ckpt_path(model->ckpt)), "bytes",
-                  (json_int_t)qk_ckpt_bytes(model->ckpt), "d_ffn", c->d_ffn, "vocabulary", c->n_vocab,
+                  (json_int_t)qk_model_bytes(model), "d_ffn", c->d_ffn, "vocabulary", c->n_vocab,
                   "tied_embeddings", c->tied_embeddings, "sliding_window", c->sliding_window, "rms_norm_eps",
                   c->rms_norm_eps, "softmax_scale", c->softmax_scale, "rope_factor", c->rope_factor, "attention_factor",
-                  attention_factor, "tokenizer", tokenizer_json(model), "dtypes", dtypes_json(model->ckpt)));
+                  attention_factor, "tokenizer", tokenizer_json(model), "dtypes", dtypes_json(model)));
     return row;
 }
 
@@ -135,6 +135,9 @@ static void print_architecture(const json_t *row, const qk_config *c)
                json_is_true(json_object_get(tokenizer, "adds_bos")) ? "added" : "not added");
     else
         printf("  tokenizer     none: %s\n", cli_text(tokenizer, "error"));
+    if (strcmp(cli_text(row, "quantize"), "none") != 0)
+        printf("  quantised     %s, %.0f matrices; %.0f stay as they are\n", cli_text(row, "quantize"),
+               cli_number(row, "quantized_matrices"), cli_number(row, "kept_matrices"));
     if (*cli_text(row, "sha256")) printf("  sha256        %s\n", cli_text(row, "sha256"));
 }
 
@@ -230,7 +233,7 @@ static qk_status run_info(cli_command *command, qk_error *err)
     if (!status && !row) status = qk_out_of_memory(err, "model", 0);
     if (row) json_object_set(row, "plan", plan);
     if (row) json_object_set_new(row, "level", json_string(qk_level_name(compute.level)));
-    if (row && command->options.verbose) json_object_set_new(row, "tensors", tensors_json(model->ckpt));
+    if (row && command->options.verbose) json_object_set_new(row, "tensors", tensors_json(model));
     cli_progress_clear(&command->progress);
     if (!status) status = print_all(command, row, &model->config, err);
     json_decref(row);
@@ -240,7 +243,8 @@ static qk_status run_info(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id info_options[] = {
-    OPTION_CONTEXT, OPTION_MAX_MEM, OPTION_THREADS, OPTION_JSON, OPTION_CACHE_DIR, OPTIONS_TALK, OPTION_END,
+    OPTION_CONTEXT,  OPTION_MAX_MEM,   OPTION_THREADS, OPTION_JSON,
+    OPTION_QUANTIZE, OPTION_CACHE_DIR, OPTIONS_TALK,   OPTION_END,
 };
 
 const cli_verb verb_info = {
@@ -254,5 +258,6 @@ const cli_verb verb_info = {
     .details = "The rotary table counts dims in Hugging Face order (a pair is d and d + head dim/2) whatever the file. "
                "-v lists "
                "every tensor and hashes the weights.",
-    .examples = "  qkscope info models/tiny\n  qkscope info model.gguf -c 4096 --json",
+    .examples = "  qkscope info models/tiny\n  qkscope info model.gguf -c 4096 --json\n"
+                "  qkscope info models/tiny --quantize nf4",
 };

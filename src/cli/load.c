@@ -1,5 +1,5 @@
 /* load.c - the models and documents that a verb was given, and how it is to compute. */
-#include "cli/cli.h"
+#include "cli/verbs.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -41,8 +41,10 @@ static bool named(const cli_models *models, size_t n, const char *name)
     return false;
 }
 
-/* The last part of the path without its ending ("model.safetensors" says nothing: its folder's name), made unique. */
-static const char *name_model(const cli_models *models, size_t n_named, const char *path, qk_arena *arena)
+/* The last part of the path without its ending ("model.safetensors" says nothing: its folder's name), made unique, and
+ * the suffix. */
+static const char *name_model(const cli_models *models, size_t n_named, const char *path, const char *suffix,
+                              qk_arena *arena)
 {
     static const char *const endings[] = { ".safetensors", ".gguf", ".bin" };
     char real[PATH_MAX];
@@ -58,42 +60,84 @@ static const char *name_model(const cli_models *models, size_t n_named, const ch
         size_t k = strlen(endings[i]);
         if (n > k && strncmp(end - k, endings[i], k) == 0 && end == path + strlen(path)) n -= k;
     }
-    char *name = qk_arena_alloc(arena, n + 24);
+    char *name = qk_arena_alloc(arena, n + strlen(suffix) + 24);
     if (!name) return NULL;
     memcpy(name, n ? start : "model", n ? n : 5);
     if (n == 0) n = 5;
-    for (unsigned k = 2; named(models, n_named, name); k++) sprintf(name + n, "-%u", k);
+    strcpy(name + n, suffix);
+    for (unsigned k = 2; named(models, n_named, name); k++) sprintf(name + n, "-%u%s", k, suffix);
     return name;
 }
 
 const char *cli_model_file_name(const char *path, qk_arena *arena)
 {
-    const char *name = name_model(&(cli_models){ 0 }, 0, path, arena);
+    const char *name = name_model(&(cli_models){ 0 }, 0, path, "", arena);
     return name ? name : "model";
 }
 
-static qk_status load_model(cli_models *models, size_t index, const char *path, const char *cache, bool hashed,
+/* Numbers in fewer bits, or, where nothing is going to be computed, only what they would take. */
+static qk_status quantize(cli_command *command, const qk_named_model *model, qk_quantization how, uint64_t held,
+                          qk_error *err)
+{
+    const cli_options *options = &command->options;
+    qk_progress progress = cli_progress_callback(&command->progress);
+    size_t left = options->max_mem > held ? options->max_mem - held : options->max_mem ? 1 : 0;
+    bool runs = !options->dry_run && command->verb != &verb_info;
+    qk_status status = runs ? qk_model_quantize(model->model, how, (int)options->threads, left, &progress, err)
+                            : qk_model_quantize_sizes(model->model, how, left, err);
+    const qk_quantized *q = &model->model->quantized;
+    if (!status && q->n_kept)
+        cli_say(command, "note: %s: %zu of %zu matrices stay as they are: rows of %llu do not divide into blocks (%s)",
+                model->name, q->n_kept, q->n_kept + q->n_tensors, (unsigned long long)q->first_kept->shape[1],
+                q->first_kept->name);
+    return status;
+}
+
+/* `held`: bytes of quantised weights so far. */
+static qk_status load_model(cli_models *models, const char *path, qk_quantization how, uint64_t *held, bool hashed,
                             cli_command *command, qk_error *err)
 {
+    size_t index = models->n;
     qk_named_model *model = &models->items[index];
     qk_progress progress = cli_progress_callback(&command->progress);
-    qk_status status = qk_model_open(&model->model, path, cache, err);
+    char suffix[16] = "";
+    qk_status status = qk_model_open(&model->model, path, cli_cache_folder(command), err);
     if (status) return status;
     models->paths[index] = path;
     models->n = index + 1;
-    model->name = name_model(models, index, path, &command->arena);
+    if (how != QK_QUANTIZE_NONE) snprintf(suffix, sizeof suffix, "@%s", qk_quantization_name(how));
+    model->name = name_model(models, index, path, suffix, &command->arena);
     if (!model->name) return qk_out_of_memory(err, path, PATH_MAX);
-    return hashed ? qk_ckpt_hash(model->sha256, model->model->ckpt, &progress, err) : QK_OK;
+    if (hashed && index > 0 && models->paths[index - 1] == path)
+        memcpy(model->sha256, models->items[index - 1].sha256, sizeof model->sha256);
+    else if (hashed)
+        status = qk_ckpt_hash(model->sha256, model->model->ckpt, &progress, err);
+    if (!status) status = quantize(command, model, how, *held, err);
+    if (!status) *held += model->model->quantized.n_bytes;
+    return status;
+}
+
+static qk_status check_ways(const cli_command *command, size_t n_ways, qk_error *err)
+{
+    if (n_ways <= 1 || command->verb->max_arguments == SIZE_MAX) return QK_OK;
+    return qk_fail(err, QK_E_ARGUMENT, "--quantize: expected one way for %s, which runs one model, found %zu",
+                   command->verb->name, n_ways);
 }
 
 qk_status cli_load_models(cli_models *out, cli_command *command, cli_list paths, bool hashed, qk_error *err)
 {
-    const char *cache = cli_cache_folder(command);
+    size_t n_ways = (size_t)__builtin_popcount((unsigned)command->options.quantize);
+    uint64_t held = 0;
     cli_models models = { 0 };
-    qk_status status = qk_new_array(&models.items, paths.n, sizeof *models.items, "models", err);
-    if (!status) status = qk_new_array(&models.paths, paths.n, sizeof *models.paths, "models", err);
-    for (size_t i = 0; i < paths.n && !status; i++)
-        status = load_model(&models, i, paths.items[i], cache, hashed, command, err);
+    qk_status status = check_ways(command, n_ways, err);
+    if (!status) status = qk_new_array(&models.items, paths.n * n_ways, sizeof *models.items, "models", err);
+    if (!status) status = qk_new_array(&models.paths, paths.n * n_ways, sizeof *models.paths, "models", err);
+    for (size_t i = 0; i < paths.n; i++)
+        for (int how = 0; how < QK_N_QUANTIZATIONS && !status; how++)
+            if (command->options.quantize >> how & 1)
+                status = load_model(&models, paths.items[i], (qk_quantization)how, &held, hashed, command, err);
+    for (size_t i = 0; i < models.n; i++)
+        models.items[i].model->beside_bytes = held - models.items[i].model->quantized.n_bytes;
 #ifdef __GLIBC__
     malloc_trim(0); /* what parsing a large tokenizer took goes back to the system before the pass counts its memory */
 #endif

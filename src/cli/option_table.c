@@ -13,6 +13,12 @@ static const cli_choice precisions[] = {
     { "bf16", QK_PRECISION_BF16 },
     { NULL, 0 },
 };
+static const cli_choice quantizations[] = {
+    { "none", 1 << QK_QUANTIZE_NONE },
+    { "nf4", 1 << QK_QUANTIZE_NF4 },
+    { "q8_0", 1 << QK_QUANTIZE_Q8_0 },
+    { NULL, 0 },
+};
 static const cli_choice criteria[] = {
     { "layer-mean", QK_CRITERION_LAYER_MEAN }, { "head-mean", QK_CRITERION_HEAD_MEAN }, { "top-k", QK_CRITERION_TOP_K },
     { "africa", QK_CRITERION_LAYER_MEAN },     { "jin", QK_CRITERION_TOP_K },           { NULL, 0 },
@@ -180,6 +186,9 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                            .doc = "auto, f32 or bf16 (auto)" },
     [OPTION_REFERENCE] = { "reference", NULL, 0, GROUP_COMPUTE, MATTERS FLAG(reference),
                            .doc = "the plain kernels instead of the fast ones" },
+    [OPTION_QUANTIZE] = { "quantize", "LIST", 0, GROUP_COMPUTE, MATTERS SET(quantize, quantizations),
+                          .doc = "none, nf4 or q8_0: weights of the layers in 4 or 8 bits, rounded while loading; "
+                                 "several run a study on each model in each way, such as none,nf4 (none)" },
     [OPTION_CACHE_DIR] = { "cache-dir", "DIR", 0, GROUP_COMPUTE, TEXT(cache_dir),
                            .doc = "Hugging Face cache to find org/name in ($HF_HUB_CACHE, $HF_HOME/hub, ...)" },
     [OPTION_TEXTS] = { "texts", "PATH", 0, GROUP_DOCUMENTS, LIST(texts),

@@ -16,6 +16,7 @@ static const cli_options defaults = {
     .bootstrap = 10000,
     .tensors = 1 << QK_TENSOR_Q | 1 << QK_TENSOR_K,
     .precision = QK_PRECISION_AUTO,
+    .quantize = 1 << QK_QUANTIZE_NONE,
     .criterion = QK_CRITERION_LAYER_MEAN,
     .control = QK_CONTROL_EXCLUDING,
     .preset = QK_PRESET_NONE,

@@ -1,5 +1,6 @@
 /* ppl.c - perplexity of documents, by a named protocol. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/verbs.h"
 
@@ -39,8 +40,10 @@ static qk_status print_results(const cli_command *command, const json_t *results
     if (options->json) return cli_print_json(results, err);
     if (options->per_token) print_tokens(results);
     if (options->verbose) status = print_documents(results, err);
-    printf("protocol %s, context %ju, %s: %zu document%s, %.0f predicted tokens\n", cli_text(results, "protocol"),
-           (uintmax_t)options->context, options->no_bos ? "no BOS" : "BOS as the tokenizer says", n, n == 1 ? "" : "s",
+    bool quantized = strcmp(cli_text(results, "quantize"), "none") != 0;
+    printf("protocol %s, context %ju, %s%s%s: %zu document%s, %.0f predicted tokens\n", cli_text(results, "protocol"),
+           (uintmax_t)options->context, options->no_bos ? "no BOS" : "BOS as the tokenizer says",
+           quantized ? ", weights in " : "", quantized ? cli_text(results, "quantize") : "", n, n == 1 ? "" : "s",
            cli_number(results, "tokens"));
     printf("%.6f nats per token, perplexity %.5f\n", cli_number(results, "nll_per_token"), cli_number(results, "ppl"));
     return status;

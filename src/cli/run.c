@@ -14,8 +14,9 @@ static json_t *models_json(const cli_models *models)
     json_t *rows = json_array();
     for (size_t i = 0; rows && i < models->n; i++) {
         const qk_tokenizer *tokenizer = models->items[i].model->tokenizer;
-        json_t *row = json_pack("{s:o,s:s,s:o}", "path", qk_json_text(models->paths[i]), "sha256",
-                                models->items[i].sha256, "tokenizer_sha256",
+        qk_quantization how = models->items[i].model->quantized.how;
+        json_t *row = json_pack("{s:o,s:s,s:s,s:o}", "path", qk_json_text(models->paths[i]), "sha256",
+                                models->items[i].sha256, "quantize", qk_quantization_name(how), "tokenizer_sha256",
                                 tokenizer ? json_string(qk_tokenizer_describe(tokenizer)->sha256) : json_null());
         if (json_array_append_new(rows, row) == 0) continue;
         json_decref(rows);

@@ -101,12 +101,32 @@ CLONES static void q4_0_to_f32(float *restrict out, const uint8_t *in, size_t n)
     }
 }
 
+const float qk_nf4_values[16] = {
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
+    -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
+    0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f,
+};
+
+/* Blocks of 64: an f32 scale, then 32 bytes whose high halves are entries 0, 2, ... and low halves 1, 3, ... */
+static void nf4_to_f32(float *out, const uint8_t *in, size_t n)
+{
+    for (size_t b = 0; b < n / 64; b++, in += 36) {
+        float scale;
+        memcpy(&scale, in, sizeof scale);
+        for (int i = 0; i < 32; i++) {
+            *out++ = qk_nf4_values[in[4 + i] >> 4] * scale;
+            *out++ = qk_nf4_values[in[4 + i] & 15] * scale;
+        }
+    }
+}
+
 static const qk_dtype_info table[QK_N_DTYPES] = {
     [QK_DTYPE_F32] = { "F32", 1, 4, f32_to_f32 },
     [QK_DTYPE_F16] = { "F16", 1, 2, f16_to_f32 },
     [QK_DTYPE_BF16] = { "BF16", 1, 2, bf16_to_f32 },
     [QK_DTYPE_Q8_0] = { "Q8_0", 32, 34, q8_0_to_f32 },
     [QK_DTYPE_Q4_0] = { "Q4_0", 32, 18, q4_0_to_f32 },
+    [QK_DTYPE_NF4] = { "NF4", 64, 36, nf4_to_f32 },
     [QK_DTYPE_F64] = { "F64", 1, 8, NULL },
     [QK_DTYPE_I64] = { "I64", 1, 8, NULL },
     [QK_DTYPE_I32] = { "I32", 1, 4, NULL },

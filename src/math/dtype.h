@@ -5,18 +5,21 @@
 #include "base/base.h"
 
 typedef enum qk_dtype {
-    QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0,
+    QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0, QK_DTYPE_NF4,
     QK_DTYPE_F64, QK_DTYPE_I64, QK_DTYPE_I32, QK_DTYPE_I16, QK_DTYPE_I8, QK_DTYPE_U8, QK_DTYPE_BOOL,
     QK_N_DTYPES
 } qk_dtype;
 
 typedef struct qk_dtype_info {
     const char *name;      /* as safetensors spells it, where it does: "BF16" */
-    size_t block_elements; /* elements that share a block (1, or 32 for Q8_0 and Q4_0) */
+    size_t block_elements; /* elements that share a block (1, 32 for Q8_0 and Q4_0, 64 for NF4) */
     size_t block_bytes;
     /* n a multiple of block_elements; NULL = not a weight format */
     void (*to_f32)(float *out, const uint8_t *in, size_t n);
 } qk_dtype_info;
+
+/* The values of NF4, ascending: quantiles of the normal distribution scaled to [-1, 1] (Dettmers et al. 2023). */
+extern const float qk_nf4_values[16];
 
 const qk_dtype_info *qk_dtype_describe(qk_dtype dtype);
 bool qk_dtype_by_name(qk_dtype *out, const char *name); /* safetensors names */

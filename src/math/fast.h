@@ -1,4 +1,4 @@
-/* fast.h - what fast.c, few.c and backward_fast.c share: clones, lanes, the exponential.  Nobody else includes it. */
+/* fast.h - what fast.c, few.c, backward_fast.c and quantize.c share: clones, lanes, the exponential.  Nobody else includes it. */
 #ifndef QK_MATH_FAST_H
 #define QK_MATH_FAST_H
 

@@ -67,6 +67,7 @@ void qk_model_close(qk_model *model)
 {
     if (!model) return;
     if (!model->lent_tokenizer) qk_tokenizer_close(model->tokenizer);
+    qk_quantized_free(&model->quantized);
     qk_ckpt_close(model->ckpt);
     qk_arena_free(&model->arena);
     free(model->memory);

@@ -24,6 +24,18 @@ typedef struct qk_layer_weights {
     qk_weight gate_bias, up_bias, down_bias;
 } qk_layer_weights;
 
+/* Tensors in the place of the file's. */
+typedef struct qk_quantized {
+    qk_quantization how;
+    qk_tensor *tensors;        /* [n_tensors] in the order of layers; their data lies in `data` */
+    const qk_tensor **sources; /* [n_tensors] of the file */
+    size_t n_tensors, n_kept;  /* kept: matrices that stay as they are, since their rows do not divide into blocks */
+    const qk_tensor *first_kept;
+    uint8_t *data;             /* [n_bytes]; NULL where only sizes were wanted */
+    size_t n_bytes;
+    uint64_t source_bytes;     /* of the sources */
+} qk_quantized;
+
 struct qk_model {
     qk_config config;
     qk_ckpt *ckpt;            /* owned; everything below points into it */
@@ -36,6 +48,8 @@ struct qk_model {
     qk_weight unembedding;    /* [n_vocab][d_model]; the embedding where tied */
     qk_layer_weights *layers; /* [n_layers] */
     void *memory;             /* owned; what `ckpt` points into where that is no file (synthetic.c), else NULL */
+    qk_quantized quantized;   /* owned; all 0 where the weights are the file's */
+    uint64_t beside_bytes;    /* resident for other models that are open with this one: passes count them, too */
 };
 
 /* model.c: a model of tensors at hand (qk_ckpt_of_tensors), which it takes over; `config` and what it points to are
@@ -51,6 +65,13 @@ qk_model qk_model_at_scale(const qk_model *model, double softmax_scale);
 qk_status qk_synthetic_bytes(uint64_t *n_bytes, const qk_config *config, qk_dtype dtype, qk_error *err);
 qk_status qk_model_synthetic(qk_model **out, const qk_config *config, qk_dtype dtype, uint64_t seed, int n_threads,
                              qk_error *err);
+/* quantize.c: as qk_model_quantize, but for the numbers: what a plan or a listing asks about.  Such a model cannot run. */
+qk_status qk_model_quantize_sizes(qk_model *model, qk_quantization how, size_t max_bytes, qk_error *err);
+void qk_quantized_free(qk_quantized *quantized);
+/* quantize.c: bytes of all weights as the model holds them; the tensor of the checkpoint's index, or what stands in its
+ * place. */
+uint64_t qk_model_bytes(const qk_model *model);
+const qk_tensor *qk_model_tensor(const qk_model *model, size_t index);
 /* config.c: config.json, GGUF keys or llama2.c header -> qk_config; what it does not know is refused by name. */
 qk_status qk_config_read(qk_config *out, qk_arena *arena, const qk_ckpt *ckpt, qk_error *err);
 /* The same from config.json alone; `path` is for messages. */

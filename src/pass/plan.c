@@ -102,7 +102,7 @@ static size_t soft_rows(const qk_model *model)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t memory = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
-    return memory && qk_ckpt_bytes(model->ckpt) > memory / 2 ? SIZE_MAX : GROUP_ROWS;
+    return memory && qk_model_bytes(model) - model->quantized.n_bytes > memory / 2 ? SIZE_MAX : GROUP_ROWS;
 }
 
 /* Rows of each buffer: what keeps the work efficient, or (frugal) the least that still works. */
@@ -158,7 +158,7 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
 {
     const qk_config *c = &model->config;
     qk_layout l = { .n_threads = qk_thread_count(spec->n_threads) };
-    qk_plan p = { .n_streams = spec->n_sequences * spec->n_conditions, .weight_bytes = qk_ckpt_bytes(model->ckpt) };
+    qk_plan p = { .n_streams = spec->n_sequences * spec->n_conditions, .weight_bytes = qk_model_bytes(model) };
     for (size_t s = 0; s < spec->n_sequences; s++) {
         if (spec->sequences[s].n_tokens > l.longest) l.longest = spec->sequences[s].n_tokens;
         p.n_rows += spec->sequences[s].n_tokens * spec->n_conditions;
@@ -168,9 +168,11 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     size_weights(&l, model, wants_logits);
     size_rows(&l, c, p.n_rows, false);
     size_scratch(&l, c, wants_logits);
-    /* The program, the pages that are read while embeddings are looked up, the weights of a layer where they lie. */
-    uint64_t around = PROGRAM_BYTES + result_bytes(spec) + l.mapped_bytes +
-                      (p.weight_bytes < READ_BYTES ? p.weight_bytes : READ_BYTES);
+    /* The program, the pages that are read while embeddings are looked up, the weights of a layer where they lie, and the
+     * quantised ones, which lie in memory. */
+    uint64_t owned = model->quantized.n_bytes, mapped = p.weight_bytes - owned;
+    uint64_t around = PROGRAM_BYTES + result_bytes(spec) + l.mapped_bytes + owned + model->beside_bytes +
+                      (mapped < READ_BYTES ? mapped : READ_BYTES);
     uint64_t streams = row_bytes * (uint64_t)(p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
     if (spec->max_bytes && around + 4 * (uint64_t)l.scratch_floats + streams > spec->max_bytes) {
         size_rows(&l, c, p.n_rows, true);

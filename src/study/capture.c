@@ -253,7 +253,8 @@ qk_status qk_study_capture(const char *path, const qk_model *model, qk_documents
                            const char *const *patterns, size_t n_patterns, const qk_compute *compute, qk_error *err)
 {
     const qk_named_model named = { "model", (qk_model *)model, "" };
-    const char *metadata[] = { "format", "pt", "model_type", qk_model_config(model)->model_type };
+    const char *metadata[] = { "format", "pt", "model_type", qk_model_config(model)->model_type, "quantize",
+                               qk_quantization_name(model->quantized.how) };
     capture c = { .path = path, .config = qk_model_config(model), .documents = documents };
     size_t n_chosen = 0;
     uint64_t sites = 0;
@@ -265,7 +266,7 @@ qk_status qk_study_capture(const char *path, const qk_model *model, qk_documents
     if (!status) status = qk_study_tokenize(documents, &named, context, compute->no_bos, err);
     if (!status) status = declare_all(&c, chosen, n_chosen, err);
     if (!status && c.npy) status = prepare_folders(&c, err);
-    if (!status && !c.npy) status = qk_safetensors_start(&c.writer, path, c.declared, c.n_slots, metadata, 2, err);
+    if (!status && !c.npy) status = qk_safetensors_start(&c.writer, path, c.declared, c.n_slots, metadata, 3, err);
     if (!status) status = run_passes(&c, model, sites, compute, err);
     if (!status && !c.npy) {
         status = qk_safetensors_finish(c.writer, err);

@@ -185,6 +185,9 @@ static json_t *json_model(const qk_named_model *model)
     qk_row_count(&row, "parameters", count_parameters(model->model));
     qk_row_flag(&row, "adds_bos", tokenizer && qk_tokenizer_describe(tokenizer)->adds_bos);
     qk_row_text(&row, "sha256", model->sha256);
+    qk_row_text(&row, "quantize", qk_quantization_name(model->model->quantized.how));
+    qk_row_count(&row, "quantized_matrices", model->model->quantized.n_tensors);
+    qk_row_count(&row, "kept_matrices", model->model->quantized.n_kept);
     qk_row_json(&row, "pairs", json_pairs(c));
     return qk_row_take(&row);
 }

@@ -154,6 +154,7 @@ static json_t *ppl_results(const qk_named_model *model, const qk_pass_result *re
     double n = (double)all.n_tokens, mean = all.nll / n;
     qk_row row = qk_row_start();
     qk_row_text(&row, "protocol", protocol_names[settings->protocol]);
+    qk_row_text(&row, "quantize", qk_quantization_name(model->model->quantized.how));
     qk_row_count(&row, "context", context);
     qk_row_json(&row, "documents", rows);
     qk_row_count(&row, "tokens", all.n_tokens);
