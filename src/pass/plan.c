@@ -22,6 +22,12 @@ static size_t pad(size_t rows) { return (rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS
 
 static size_t between(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
+/* Quantised tensors lie in memory and are counted once, all of them. */
+static bool is_quantized(const qk_quantized *q, const qk_tensor *tensor)
+{
+    return tensor >= q->tensors && tensor < q->tensors + q->n_tensors;
+}
+
 /* The largest stage (a layer, or the unembedding where logits are wanted) as it lies in the file, and the floats that
  * norms and biases are converted to. */
 static void size_weights(qk_layout *layout, const qk_model *model, bool wants_logits)
@@ -34,7 +40,7 @@ static void size_weights(qk_layout *layout, const qk_model *model, bool wants_lo
         uint64_t mapped = 0;
         for (size_t i = 0; i < sizeof(qk_layer_weights) / sizeof(qk_weight); i++) {
             if (!w[i].tensor) continue;
-            mapped += w[i].tensor->n_bytes;
+            if (!is_quantized(&model->quantized, w[i].tensor)) mapped += w[i].tensor->n_bytes;
             if (w[i].n_cols == 1 && !qk_weight_mapped(&w[i])) vectors += w[i].n_rows;
         }
         if (vectors > layout->vector_floats) layout->vector_floats = vectors;
