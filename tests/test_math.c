@@ -119,6 +119,59 @@ static void the_exponential_holds_at_its_edges(void **state)
     assert_near(gate[1], 200, 0);
 }
 
+/* n_rows x n_cols numbers of a format, about normal. */
+static uint8_t *random_rows(qk_dtype dtype, size_t n, uint64_t seed)
+{
+    const qk_dtype_info *format = qk_dtype_describe(dtype);
+    float *x = random_floats(2 * n, seed, 1);
+    size_t n_bytes = n / format->block_elements * format->block_bytes;
+    uint8_t *bytes = calloc(n_bytes, 1);
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = dtype == QK_DTYPE_BF16 ? qk_f32_to_bf16(x[i]) : qk_f32_to_f16(x[i]);
+        if (format->block_bytes == 4) memcpy(bytes + 4 * i, &x[i], 4);
+        if (format->block_bytes == 2) memcpy(bytes + 2 * i, &half, 2);
+    }
+    for (size_t i = 0; i < n_bytes && format->block_elements > 1; i++) {
+        size_t at = i % format->block_bytes;
+        uint16_t scale = qk_f32_to_f16(0.01f * fabsf(x[i]));
+        bytes[i] = at < 2 ? (uint8_t)(at ? scale >> 8 : scale) : (uint8_t)(int)(100 * x[i]);
+        if (at == 1) memcpy(bytes + i - 1, &scale, 2);
+    }
+    free(x);
+    return bytes;
+}
+
+/* Weights in each format at each level: the plain product of what they stand for; and a row's bits are those of the row
+ * alone, by any number of threads. */
+static void weights_of_any_format_agree(void **state)
+{
+    (void)state;
+    const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0 };
+    const size_t shapes[][3] = { { 1, 1, 32 }, { 3, 6, 64 }, { 7, 18, 96 }, { 50, 250, 288 }, { 100, 34, 1056 }, { 5, 16, 48 }, { 9, 22, 80 } };
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            for (int heads = 0; heads < 2 && shapes[s][1] % 2 == 0; heads++)
+                for (int l = 0; l < QK_N_LEVELS; l++) {
+                    size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+                    if (!qk_levels[l].present() || n * k % 32) continue;
+                    uint8_t *bytes = random_rows(formats[f], n * k, 40 + s);
+                    qk_rows w = { bytes, formats[f], n, k, heads };
+                    const qk_kernels *fast = qk_kernels_at(&qk_levels[l], false), *plain = qk_kernels_reference();
+                    float *x = random_floats(m * k, 5, 1), *b = random_floats(n, 6, 1), *alone = nan_floats(m * n);
+                    float *y1 = nan_floats(m * n), *y2 = nan_floats(m * n);
+                    plain->product(plain, y1, n, x, k, &w, b, m, 1);
+                    fast->product(fast, y2, n, x, k, &w, b, m, 3);
+                    assert_close(y2, y1, m * n, 4e-6, "product");
+                    for (size_t i = 0; i < m; i++) fast->product(fast, alone + i * n, n, x + i * k, k, &w, b, 1, 1);
+                    assert_same(alone, y2, m * n);
+                    fast->product_few(fast, y2, n, x, k, &w, b, m, 3);
+                    assert_close(y2, y1, m * n, 4e-6, "product of few rows");
+                    for (size_t i = 0; i < m; i++) fast->product_few(fast, alone + i * n, n, x + i * k, k, &w, b, 1, 1);
+                    assert_same(alone, y2, m * n);
+                    free(bytes), free(x), free(b), free(alone), free(y1), free(y2);
+                }
+}
+
 static void attention_agrees(void **state)
 {
     (void)state;
@@ -249,7 +302,7 @@ static void non_finite_values_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_agree), cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(few_rows_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
+        cmocka_unit_test(products_agree), cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(few_rows_agree), cmocka_unit_test(weights_of_any_format_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
         cmocka_unit_test(attention_agrees), cmocka_unit_test(rotation_is_orthogonal),
         cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(quantised_blocks_unfold),
         cmocka_unit_test(non_finite_values_are_seen),

@@ -1,13 +1,10 @@
 /* dtype.c - one row a number format. */
 #include "math/dtype.h"
 
-#include <endian.h>
 #include <string.h>
 
-#include "math/fast.h"
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "math/formats.h"
+#include "math/level.h"
 
 float qk_f16_to_f32(uint16_t bits)
 {
@@ -47,57 +44,52 @@ uint16_t qk_f32_to_bf16(float value)
     return (uint16_t)((x.u + 0x7FFF + (x.u >> 16 & 1)) >> 16);
 }
 
-/* What the loops below read, so that the compiler can vectorise them. */
-static inline uint16_t load16(const uint8_t *p)
+static uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+
+/* By the processor's vectors where it has them; false: it has not. */
+static bool read_fast(qk_dtype dtype, float *out, const uint8_t *in, size_t n)
 {
-    uint16_t bits;
-    memcpy(&bits, p, sizeof bits);
-    return le16toh(bits);
+#if defined(__x86_64__)
+    if (qk_levels[QK_LEVEL_AVX2].present()) return qk_read_avx2[dtype](out, in, n), true;
+#endif
+    (void)dtype, (void)out, (void)in, (void)n;
+    return false;
 }
 
 static void f32_to_f32(float *out, const uint8_t *in, size_t n) { memcpy(out, in, n * sizeof *out); }
 
-#if defined(__x86_64__)
-/* By the processor's own instruction, which came before AVX2. */
-__attribute__((target("avx,f16c"))) static size_t f16_by_eights(float *out, const uint8_t *in, size_t n)
-{
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(const void *)(in + 2 * i))));
-    return i;
-}
-#endif
-
 static void f16_to_f32(float *out, const uint8_t *in, size_t n)
 {
-    size_t i = 0;
-#if defined(__x86_64__)
-    if (qk_levels[QK_LEVEL_AVX2].present()) i = f16_by_eights(out, in, n);
-#endif
-    for (; i < n; i++) out[i] = qk_f16_to_f32(load16(in + 2 * i));
+    if (read_fast(QK_DTYPE_F16, out, in, n)) return;
+    for (size_t i = 0; i < n; i++) out[i] = qk_f16_to_f32(load16(in + 2 * i));
 }
 
-CLONES static void bf16_to_f32(float *out, const uint8_t *in, size_t n)
+static void bf16_to_f32(float *out, const uint8_t *in, size_t n)
 {
+    if (read_fast(QK_DTYPE_BF16, out, in, n)) return;
     for (size_t i = 0; i < n; i++) out[i] = qk_bf16_to_f32(load16(in + 2 * i));
 }
 
 /* Blocks of 32: an f16 scale, then 32 signed bytes. */
-CLONES static void q8_0_to_f32(float *restrict out, const uint8_t *in, size_t n)
+static void q8_0_to_f32(float *out, const uint8_t *in, size_t n)
 {
-    for (size_t b = 0; b < n / 32; b++, in += 34, out += 32) {
+    if (read_fast(QK_DTYPE_Q8_0, out, in, n)) return;
+    for (size_t b = 0; b < n / 32; b++, in += 34) {
         float scale = qk_f16_to_f32(load16(in));
-        for (int i = 0; i < 32; i++) out[i] = scale * (float)(int8_t)in[2 + i];
+        for (int i = 0; i < 32; i++) *out++ = scale * (float)(int8_t)in[2 + i];
     }
 }
 
 /* Blocks of 32: an f16 scale, then 16 bytes whose low halves are entries 0..15 and high halves 16..31, offset by 8. */
-CLONES static void q4_0_to_f32(float *restrict out, const uint8_t *in, size_t n)
+static void q4_0_to_f32(float *out, const uint8_t *in, size_t n)
 {
+    if (read_fast(QK_DTYPE_Q4_0, out, in, n)) return;
     for (size_t b = 0; b < n / 32; b++, in += 18, out += 32) {
         float scale = qk_f16_to_f32(load16(in));
-        for (int i = 0; i < 16; i++) out[i] = scale * (float)((in[2 + i] & 15) - 8);
-        for (int i = 0; i < 16; i++) out[i + 16] = scale * (float)((in[2 + i] >> 4) - 8);
+        for (int i = 0; i < 16; i++) {
+            out[i] = scale * (float)((in[2 + i] & 15) - 8);
+            out[i + 16] = scale * (float)((in[2 + i] >> 4) - 8);
+        }
     }
 }
 

@@ -79,11 +79,28 @@ static void pack_panel(float *to, const product *p, float *piece, size_t j, size
     p->way->level->turn(to, piece, stride, depth);
 }
 
+/* Rows [j, j + n) of a turned matrix are short pieces far apart, which the processor does not see coming. */
+static void announce(const product *p, size_t j, size_t n, size_t l, size_t depth)
+{
+    const qk_dtype_info *format = qk_dtype_describe(p->rows ? p->rows->dtype : QK_DTYPE_F32);
+    size_t before = l / format->block_elements * format->block_bytes;
+    size_t n_bytes = depth / format->block_elements * format->block_bytes;
+    if (!p->rows && !p->right.turned) return;
+    for (size_t i = j; i < j + n; i++) {
+        const uint8_t *row = p->rows ? qk_rows_at(p->rows, i) : (const uint8_t *)(p->right.at + i * p->right.stride);
+        for (size_t b = 0; b < n_bytes && row; b += 64) __builtin_prefetch(row + before + b, 0, 2);
+    }
+}
+
 static void pack_right(workspace *w, const product *p, size_t j, size_t n, size_t l, size_t depth)
 {
     size_t width = p->way->level->columns, done = 0;
-    for (; done < n; done += width)
+    announce(p, j, least(n, width), l, depth);
+    for (; done < n; done += width) {
+        size_t next = done + width;
+        if (next < n) announce(p, j + next, least(n - next, width), l, depth);
         pack_panel(w->right + done * depth, p, w->piece, j + done, least(n - done, width), l, depth);
+    }
     if (p->way->rounded) round_floats(w->right, done * depth);
 }
 

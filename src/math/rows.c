@@ -19,6 +19,13 @@ const float *qk_rows_floats(const qk_rows *rows)
     return plain && (uintptr_t)rows->data % sizeof(float) == 0 ? (const float *)(const void *)rows->data : NULL;
 }
 
+const uint8_t *qk_rows_at(const qk_rows *rows, size_t row)
+{
+    const qk_dtype_info *format = qk_dtype_describe(rows->dtype);
+    size_t first = stored_row(rows, row) * rows->n_cols;
+    return first % format->block_elements ? NULL : rows->data + first / format->block_elements * format->block_bytes;
+}
+
 /* `n` numbers of one block from its number `first` on. */
 static void read_part(float *out, const qk_dtype_info *format, const uint8_t *block, size_t first, size_t n)
 {

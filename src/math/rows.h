@@ -21,6 +21,9 @@ static inline qk_rows qk_rows_of_floats(const float *x, size_t n_rows, size_t n_
 /* The matrix itself where it is aligned f32 in its own order; else NULL. */
 const float *qk_rows_floats(const qk_rows *rows);
 
+/* Where a row lies; NULL where it does not begin a block of the format. */
+const uint8_t *qk_rows_at(const qk_rows *rows, size_t row);
+
 /* out[i * out_stride + j] = entry (row0 + i, column0 + j) for i < n_rows, j < n_columns.  Any thread. */
 void qk_rows_read(float *out, size_t out_stride, const qk_rows *rows, size_t row0, size_t n_rows, size_t column0,
                   size_t n_columns);

@@ -1,0 +1,148 @@
+/* formats_avx2.c - number formats by AVX2: eight numbers at a time as f32, and dot products with weights as they lie in
+ * the file, never written out as f32. */
+#include "math/formats.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+#define INLINE AVX2 static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 8")
+
+enum { WIDTH = QK_DOT_LANES, BLOCK = 32, Q8_0_BYTES = 34, Q4_0_BYTES = 18 };
+
+/* ---- eight numbers */
+
+INLINE __m128i sixteen_bytes(const uint8_t *p) { return _mm_loadu_si128((const __m128i_u *)(const void *)p); }
+
+INLINE __m256 eight_f32(const uint8_t *p) { return _mm256_loadu_ps((const float *)(const void *)p); }
+
+INLINE __m256 eight_f16(const uint8_t *p) { return _mm256_cvtph_ps(sixteen_bytes(p)); }
+
+INLINE __m256 eight_bf16(const uint8_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(sixteen_bytes(p)), 16));
+}
+
+/* The scale in front of a block, eight times. */
+INLINE __m256 scale_of(const uint8_t *block)
+{
+    uint16_t bits;
+    memcpy(&bits, block, sizeof bits);
+    return _mm256_cvtph_ps(_mm_set1_epi16((short)bits));
+}
+
+INLINE __m256 eight_i8(__m128i low) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)); }
+
+/* A block's numbers before they are scaled. */
+INLINE void block_q8_0(__m256 q[4], const uint8_t *block)
+{
+    UNROLLED
+    for (int i = 0; i < 4; i++) q[i] = eight_i8(_mm_loadl_epi64((const __m128i_u *)(const void *)(block + 2 + 8 * i)));
+}
+
+INLINE void block_q4_0(__m256 q[4], const uint8_t *block)
+{
+    __m128i both = sixteen_bytes(block + 2), mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
+    __m128i low = _mm_sub_epi8(_mm_and_si128(both, mask), eight);
+    __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(both, 4), mask), eight);
+    q[0] = eight_i8(low);
+    q[1] = eight_i8(_mm_unpackhi_epi64(low, low));
+    q[2] = eight_i8(high);
+    q[3] = eight_i8(_mm_unpackhi_epi64(high, high));
+}
+
+/* ---- as f32 */
+
+AVX2 static void read_f16(float *out, const uint8_t *in, size_t n)
+{
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) _mm256_storeu_ps(out + i, eight_f16(in + 2 * i));
+    for (; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, in + 2 * i, sizeof bits);
+        out[i] = _cvtsh_ss(bits);
+    }
+}
+
+AVX2 static void read_bf16(float *out, const uint8_t *in, size_t n)
+{
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) _mm256_storeu_ps(out + i, eight_bf16(in + 2 * i));
+    for (; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, in + 2 * i, sizeof bits);
+        out[i] = qk_bf16_to_f32(bits);
+    }
+}
+
+#define READ_BLOCKS(name, block_of, n_bytes)                                                                           \
+    AVX2 static void name(float *out, const uint8_t *in, size_t n)                                                     \
+    {                                                                                                                  \
+        for (size_t b = 0; b < n / BLOCK; b++, in += n_bytes, out += BLOCK) {                                          \
+            __m256 q[4], scale = scale_of(in);                                                                         \
+            block_of(q, in);                                                                                           \
+            for (int i = 0; i < 4; i++) _mm256_storeu_ps(out + i * WIDTH, _mm256_mul_ps(scale, q[i]));                 \
+        }                                                                                                              \
+    }
+READ_BLOCKS(read_q8_0, block_q8_0, Q8_0_BYTES)
+READ_BLOCKS(read_q4_0, block_q4_0, Q4_0_BYTES)
+
+qk_read *const qk_read_avx2[QK_N_DTYPES] = {
+    [QK_DTYPE_F16] = read_f16,
+    [QK_DTYPE_BF16] = read_bf16,
+    [QK_DTYPE_Q8_0] = read_q8_0,
+    [QK_DTYPE_Q4_0] = read_q4_0,
+};
+
+/* ---- dot products: a chain of fused multiply-adds a lane, four rows of weights side by side */
+
+#define DOTS(name, eight, n_bytes)                                                                                     \
+    AVX2 static void name(float lanes[QK_DOT_ROWS][WIDTH], const float *x, const uint8_t *const w[QK_DOT_ROWS],        \
+                          size_t n)                                                                                    \
+    {                                                                                                                  \
+        __m256 sum[QK_DOT_ROWS];                                                                                       \
+        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) sum[r] = _mm256_setzero_ps();                                   \
+        for (size_t i = 0; i < n; i += WIDTH) {                                                                        \
+            __m256 entries = _mm256_loadu_ps(x + i);                                                                   \
+            UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) sum[r] =                                                    \
+                _mm256_fmadd_ps(entries, eight(w[r] + n_bytes * i), sum[r]);                                           \
+        }                                                                                                              \
+        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) _mm256_storeu_ps(lanes[r], sum[r]);                             \
+    }
+DOTS(dots_f32, eight_f32, 4)
+DOTS(dots_f16, eight_f16, 2)
+DOTS(dots_bf16, eight_bf16, 2)
+
+/* A block is summed before it is scaled. */
+#define DOT_BLOCKS(name, block_of, n_bytes)                                                                            \
+    AVX2 static void name(float lanes[QK_DOT_ROWS][WIDTH], const float *x, const uint8_t *const w[QK_DOT_ROWS],        \
+                          size_t n)                                                                                    \
+    {                                                                                                                  \
+        __m256 sum[QK_DOT_ROWS];                                                                                       \
+        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) sum[r] = _mm256_setzero_ps();                                   \
+        for (size_t b = 0; b < n / BLOCK; b++, x += BLOCK) {                                                           \
+            UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++)                                                             \
+            {                                                                                                          \
+                __m256 q[4], part;                                                                                     \
+                block_of(q, w[r] + n_bytes * b);                                                                       \
+                part = _mm256_mul_ps(q[0], _mm256_loadu_ps(x));                                                        \
+                UNROLLED for (int i = 1; i < 4; i++) part =                                                            \
+                    _mm256_fmadd_ps(q[i], _mm256_loadu_ps(x + i * WIDTH), part);                                       \
+                sum[r] = _mm256_fmadd_ps(part, scale_of(w[r] + n_bytes * b), sum[r]);                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) _mm256_storeu_ps(lanes[r], sum[r]);                             \
+    }
+DOT_BLOCKS(dots_q8_0, block_q8_0, Q8_0_BYTES)
+DOT_BLOCKS(dots_q4_0, block_q4_0, Q4_0_BYTES)
+
+qk_dots *const qk_dots_avx2[QK_N_DTYPES] = {
+    [QK_DTYPE_F32] = dots_f32,
+    [QK_DTYPE_F16] = dots_f16,
+    [QK_DTYPE_BF16] = dots_bf16,
+    [QK_DTYPE_Q8_0] = dots_q8_0,
+    [QK_DTYPE_Q4_0] = dots_q4_0,
+};
+#endif
