@@ -7,7 +7,7 @@
 /* Sizes that keep a product efficient without spending memory on it; floats. */
 #define BATCH_FLOATS ((size_t)16 << 20)
 #define BLOCK_FLOATS ((size_t)16 << 20)
-#define LOGIT_FLOATS ((size_t)16 << 20)
+#define LOGIT_FLOATS ((size_t)8 << 20)
 #define LEAST_BLOCK_ROWS (4 * QK_TILE_ROWS)
 /* A group is journaled when it is done: about this many rows, so that an interrupted study loses minutes, not hours. */
 #define GROUP_ROWS 16384
@@ -111,8 +111,20 @@ static size_t soft_rows(const qk_model *model)
     return memory && qk_model_bytes(model) - model->quantized.n_bytes > memory / 2 ? SIZE_MAX : GROUP_ROWS;
 }
 
+/* Rows whose logits are wanted, of the sequence that has most of them; a pass that does not score may want all. */
+static size_t scored_rows(const qk_pass_spec *spec, size_t longest)
+{
+    size_t most = 1;
+    if (!spec->score) return longest;
+    for (size_t s = 0; s < spec->n_sequences; s++) {
+        size_t n = spec->sequences[s].n_tokens + 1 - spec->sequences[s].score_from;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
 /* Rows of each buffer: what keeps the work efficient, or (frugal) the least that still works. */
-static void size_rows(qk_layout *l, const qk_config *c, size_t n_rows, bool frugal)
+static void size_rows(qk_layout *l, const qk_config *c, size_t n_rows, size_t n_scored, bool frugal)
 {
     size_t attention = (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim;
     size_t most = pad(n_rows > l->longest ? n_rows : l->longest), least = pad(l->longest);
@@ -120,7 +132,9 @@ static void size_rows(qk_layout *l, const qk_config *c, size_t n_rows, bool frug
     l->block_rows = between(pad(BLOCK_FLOATS / (2 * (size_t)(c->d_ffn + c->d_model))), LEAST_BLOCK_ROWS,
                             l->batch_rows > LEAST_BLOCK_ROWS ? l->batch_rows : LEAST_BLOCK_ROWS);
     if (frugal) l->block_rows = LEAST_BLOCK_ROWS;
-    l->logit_rows = frugal ? QK_TILE_ROWS : between(pad(LOGIT_FLOATS / (size_t)c->n_vocab), QK_TILE_ROWS, 960);
+    size_t most_logits = between(pad(LOGIT_FLOATS / (size_t)c->n_vocab), QK_TILE_ROWS, 960);
+    l->logit_rows = between(pad(n_scored), QK_TILE_ROWS, most_logits);
+    if (frugal) l->logit_rows = QK_TILE_ROWS;
 }
 
 static unsigned long long mib(uint64_t n_bytes) { return (n_bytes + 1048575) >> 20; }
@@ -172,7 +186,7 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
     bool wants_logits = looks_at_logits(spec);
     size_t row_bytes = (size_t)c->d_model * 4 + 8 + (spec->keep_token_top ? 4 : 0);
     size_weights(&l, model, wants_logits);
-    size_rows(&l, c, p.n_rows, false);
+    size_rows(&l, c, p.n_rows, scored_rows(spec, l.longest), false);
     size_scratch(&l, c, wants_logits);
     /* The program, the pages that are read while embeddings are looked up, the weights of a layer where they lie, and the
      * quantised ones, which lie in memory. */
@@ -181,7 +195,7 @@ qk_status qk_layout_make(qk_layout *out, qk_plan *plan, const qk_model *model, c
                       (mapped < READ_BYTES ? mapped : READ_BYTES);
     uint64_t streams = row_bytes * (uint64_t)(p.n_rows < GROUP_ROWS ? p.n_rows : GROUP_ROWS);
     if (spec->max_bytes && around + 4 * (uint64_t)l.scratch_floats + streams > spec->max_bytes) {
-        size_rows(&l, c, p.n_rows, true);
+        size_rows(&l, c, p.n_rows, scored_rows(spec, l.longest), true);
         size_scratch(&l, c, wants_logits);
     }
     uint64_t fixed = around + 4 * (uint64_t)l.scratch_floats;
