@@ -212,6 +212,15 @@ def prefill_llama(setup, shape, kind):
     return ours, peer, f"{shape}, {setup.layers(shape)} of {SHAPES[shape][1]} layers, {n} tokens", model
 
 
+def prefill_nf4(setup, shape):
+    """NF4 is no format of GGUF: ours makes it of random weights, theirs reads Q8_0."""
+    model, n = setup.gguf(shape, "q8_0"), setup.args.prompt
+    peer = LlamaBench(setup, model, n, 0)
+    ours = Bench(setup, "--shape", ",".join(map(str, setup.sizes(shape))), "--weights", "nf4", "--prompt-tokens", n,
+                 test="prefill")
+    return ours, peer, f"{shape}, {setup.layers(shape)} of {SHAPES[shape][1]} layers, {n} tokens", model
+
+
 def prefill_torch(setup, shape, kind):
     model, n = setup.gguf(shape, {"bfloat16": "bf16", "float32": "f32"}[kind]), setup.args.prompt
     peer = Torch(setup, "prefill", kind, 1, n, setup.sizes(shape))
@@ -313,6 +322,7 @@ ROWS = [
     ("prefill-f32-torch", "PyTorch f32", lambda s: prefill_torch(s, "1.1b", "float32"), None),
     ("prefill-q8_0", "llama.cpp Q8_0", lambda s: prefill_llama(s, "1.1b", "q8_0"), goals((1.25, 1.5), (1.7, 2), (2, 3))),
     ("prefill-q4_0", "llama.cpp Q4_0", lambda s: prefill_llama(s, "1.1b", "q4_0"), goals((1.25, 1.5), (1.7, 2), (2, 3))),
+    ("prefill-nf4", "llama.cpp Q8_0", lambda s: prefill_nf4(s, "1.1b"), goals((1.25, 1.5), (1.7, 2), (2, 3))),
     ("prefill-7b-bf16", "llama.cpp BF16", lambda s: prefill_llama(s, "7b", "bf16"), goals((1.25, 1.5), (1.7, 2), (6, 9))),
     ("prefill-7b-q8_0", "llama.cpp Q8_0", lambda s: prefill_llama(s, "7b", "q8_0"), goals((1.25, 1.5), (1.7, 2), (2, 2.8))),
     ("small-f32", "llama.cpp F32", lambda s: prefill_llama(s, "15m", "f32"), goals((2, 4), (2, 4), (2, 4))),

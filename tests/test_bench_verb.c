@@ -82,11 +82,12 @@ static void estimates_are_called_so(void **state)
 static void tables_and_csv(void **state)
 {
     (void)state;
-    outcome csv = run_program("bench", SMALL, "--tests", "prefill,decode", "--weights", "bf16,q4_0", "--csv");
+    outcome csv = run_program("bench", SMALL, "--tests", "prefill,decode", "--weights", "bf16,q4_0,nf4", "--csv");
     assert_int_equal(csv.code, 0);
-    assert_int_equal(count_lines(csv.out), 5);
+    assert_int_equal(count_lines(csv.out), 7);
     assert_int_equal(strncmp(csv.out, "processor,kernels,precision,threads,model,weights,test,", 55), 0);
     assert_non_null(strstr(csv.out, "\"BF16\",\"decode\",\"decode 3\","));
+    assert_non_null(strstr(csv.out, "\"NF4\",\"prefill\",\"prefill 20\","));
     assert_string_equal(csv.err, "");
     outcome_free(&csv);
     outcome ceilings = run_program("bench", "--tests", "ceilings", "-t", "1", "-q");
@@ -125,7 +126,7 @@ static void what_makes_no_sense_is_one_line(void **state)
                     2, "a multiple of 32");
     assert_rejected(run_program("bench", "--shape", "70b", "--max-mem", "1G", "-q", "--tests", "prefill"), 4,
                     "--max-layers");
-    assert_rejected(run_program("bench", "--shape", "7b", "--max-layers", "1", "--max-mem", "2G", "-q", "--tests",
+    assert_rejected(run_program("bench", "--shape", "256,2,4,4,704,2048", "--max-mem", "20M", "-q", "--tests",
                                 "train"),
                     4, "training: expected at most");
     assert_rejected(run_program("bench", "--tests", "speed"), 2, "--tests");

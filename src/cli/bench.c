@@ -286,7 +286,7 @@ static qk_status run_tests(json_t *rows, cli_command *command, subject *it, qk_e
 {
     const qk_config *c = &it->model->config;
     qk_status status = QK_OK;
-    it->n_bytes = qk_ckpt_bytes(it->model->ckpt);
+    it->n_bytes = qk_model_bytes(it->model);
     it->n_parameters = 0;
     for (size_t i = 0; i < qk_ckpt_count(it->model->ckpt); i++) {
         const qk_tensor *t = qk_ckpt_at(it->model->ckpt, i);
@@ -306,14 +306,18 @@ static qk_status bench_shape(json_t *rows, cli_command *command, qk_dtype dtype,
 {
     const cli_options *o = &command->options;
     const char *shape = o->shape ? o->shape : "1.1b";
+    qk_dtype drawn = dtype == QK_DTYPE_NF4 ? QK_DTYPE_BF16 : dtype; /* no file holds NF4: it is made while loading */
     qk_model *model = NULL;
     qk_config config;
     uint64_t n_bytes;
     subject it = { .name = shape, .weights = qk_dtype_describe(dtype)->name };
     qk_status status = cli_shape_config(&config, &it.n_layers, command, shape, o->max_layers, err);
-    if (!status) status = qk_synthetic_bytes(&n_bytes, &config, dtype, err);
+    if (!status) status = qk_synthetic_bytes(&n_bytes, &config, drawn, err);
+    if (!status && dtype == QK_DTYPE_NF4) n_bytes += n_bytes / 3;
     if (!status) status = check_memory(o, "random weights", n_bytes, err);
-    if (!status) status = qk_model_synthetic(&model, &config, dtype, o->seed, (int)o->threads, err);
+    if (!status) status = qk_model_synthetic(&model, &config, drawn, o->seed, (int)o->threads, err);
+    if (!status && dtype == QK_DTYPE_NF4)
+        status = qk_model_quantize(model, QK_QUANTIZE_NF4, (int)o->threads, 0, NULL, err);
     it.model = model;
     if (!status) status = run_tests(rows, command, &it, err);
     qk_model_close(model);
@@ -364,8 +368,8 @@ static const cli_option_id bench_options[] = {
     OPTION_SHAPE,         OPTION_WEIGHTS, OPTION_TESTS,     OPTION_PROMPT_TOKENS, OPTION_MAX_NEW_TOKENS,
     OPTION_STREAMS,       OPTION_LIMIT,   OPTION_SEEDS,     OPTION_BATCH,         OPTION_REPETITIONS,
     OPTION_MAX_LAYERS,    OPTION_SEED,    OPTION_JSON,      OPTION_CSV,           OPTION_THREADS,
-    OPTION_MAX_MEM,       OPTION_PRECISION, OPTION_REFERENCE, OPTION_CACHE_DIR,   OPTIONS_TALK,
-    OPTION_END,
+    OPTION_MAX_MEM,       OPTION_PRECISION, OPTION_REFERENCE, OPTION_QUANTIZE,   OPTION_CACHE_DIR,
+    OPTIONS_TALK,         OPTION_END,
 };
 
 const cli_verb verb_bench = {

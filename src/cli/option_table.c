@@ -135,7 +135,8 @@ static const cli_choice dtypes[] = { { "f32", QK_DTYPE_F32 }, { "bf16", QK_DTYPE
 
 static const cli_choice weights[] = {
     { "f32", 1 << QK_DTYPE_F32 },   { "bf16", 1 << QK_DTYPE_BF16 }, { "f16", 1 << QK_DTYPE_F16 },
-    { "q8_0", 1 << QK_DTYPE_Q8_0 }, { "q4_0", 1 << QK_DTYPE_Q4_0 }, { NULL, 0 },
+    { "q8_0", 1 << QK_DTYPE_Q8_0 }, { "q4_0", 1 << QK_DTYPE_Q4_0 }, { "nf4", 1 << QK_DTYPE_NF4 },
+    { NULL, 0 },
 };
 static const cli_choice tests[] = {
     { "ceilings", BENCH_CEILINGS },
@@ -402,7 +403,7 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_SHAPE] = { "shape", "S", 0, GROUP_QUESTION, MATTERS TEXT(shape),
                        .doc = "world, 15m, 1.1b, 7b, 70b, or D_MODEL,LAYERS,HEADS,KV_HEADS,FFN,VOCAB[,HEAD_DIM] (1.1b)" },
     [OPTION_WEIGHTS] = { "weights", "LIST", 0, GROUP_QUESTION, MATTERS SET(weights, weights),
-                         .doc = "formats of the random weights: f32, bf16, f16, q8_0, q4_0 (bf16)" },
+                         .doc = "formats of the random weights: f32, bf16, f16, q8_0, q4_0, nf4 (bf16)" },
     [OPTION_TESTS] = { "tests", "LIST", 0, GROUP_QUESTION, MATTERS SET(tests, tests),
                        .doc = "ceilings (what the machine can do at most), prefill (logits of the last token), score "
                               ""
