@@ -201,6 +201,14 @@ static void attention_agrees(void **state)
         qk_kernels_reference()->mix(qk_kernels_reference(), &a);
         qk_kernels_fast()->mix(qk_kernels_fast(), &b);
         assert_close(z2, z1, n * d, 2e-6, "z");
+        for (size_t r = 0; r < n * keys; r++) s2[r] = NAN;
+        for (size_t r = 0; r < n * d; r++) z2[r] = NAN;
+        b.few = true;
+        qk_kernels_fast()->attend(qk_kernels_fast(), &b);
+        for (size_t r = 0; r < n; r++) qk_kernels_fast()->softmax(s2 + r * keys, keys);
+        qk_kernels_fast()->mix(qk_kernels_fast(), &b);
+        assert_close(s2, s1, n * keys, 4e-6, "pattern of few");
+        assert_close(z2, z1, n * d, 4e-6, "z of few");
         free(q), free(k), free(v), free(s1), free(s2), free(z1), free(z2);
     }
 }

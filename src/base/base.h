@@ -38,6 +38,8 @@ void qk_arena_free(qk_arena *arena);
 typedef struct qk_map { const uint8_t *data; size_t size; } qk_map;
 qk_status qk_map_open(qk_map *out, const char *path, qk_error *err);
 void qk_map_close(qk_map *map);
+/* The bytes [offset, offset + n_bytes) are wanted soon: what is not in the page cache is read meanwhile. */
+void qk_map_expect(const qk_map *map, size_t offset, size_t n_bytes);
 /* The pages of [offset, offset + n_bytes) are not needed for now: they leave resident memory and come back from the
  * page cache, as a rule, when they are touched again.  The bytes do not change. */
 void qk_map_release(const qk_map *map, size_t offset, size_t n_bytes);

@@ -53,13 +53,18 @@ void qk_map_close(qk_map *map)
     *map = (qk_map){ NULL, 0 };
 }
 
-void qk_map_release(const qk_map *map, size_t offset, size_t n_bytes)
+/* Tell the system about the pages of [offset, offset + n_bytes). */
+static void advise(const qk_map *map, size_t offset, size_t n_bytes, int advice)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), first = offset / page * page;
     if (n_bytes == 0 || offset >= map->size) return;
     if (n_bytes > map->size - offset) n_bytes = map->size - offset;
-    madvise((void *)(uintptr_t)(map->data + first), offset + n_bytes - first, MADV_DONTNEED);
+    madvise((void *)(uintptr_t)(map->data + first), offset + n_bytes - first, advice);
 }
+
+void qk_map_expect(const qk_map *map, size_t offset, size_t n_bytes) { advise(map, offset, n_bytes, MADV_WILLNEED); }
+
+void qk_map_release(const qk_map *map, size_t offset, size_t n_bytes) { advise(map, offset, n_bytes, MADV_DONTNEED); }
 
 char *qk_path_join(const char *folder, const char *name)
 {

@@ -167,14 +167,27 @@ const char *qk_ckpt_folder(const qk_ckpt *ckpt) { return ckpt->folder; }
 size_t qk_ckpt_count(const qk_ckpt *ckpt) { return ckpt->n_tensors; }
 uint64_t qk_ckpt_bytes(const qk_ckpt *ckpt) { return ckpt->n_bytes; }
 
-void qk_ckpt_release(const qk_ckpt *ckpt, const qk_tensor *tensor, size_t offset, size_t n_bytes)
+/* The mapped file that holds the tensor; NULL where none does. */
+static const qk_map *map_of(const qk_ckpt *ckpt, const qk_tensor *tensor)
 {
     for (size_t i = 0; i < ckpt->n_files; i++) {
         const qk_ckpt_file *file = &ckpt->files[i];
         bool inside = tensor->data >= file->map.data && tensor->data < file->map.data + file->map.size;
-        if (!inside || file->borrowed) continue;
-        qk_map_release(&file->map, (size_t)(tensor->data - file->map.data) + offset, n_bytes);
+        if (inside && !file->borrowed) return &file->map;
     }
+    return NULL;
+}
+
+void qk_ckpt_expect(const qk_ckpt *ckpt, const qk_tensor *tensor)
+{
+    const qk_map *map = map_of(ckpt, tensor);
+    if (map) qk_map_expect(map, (size_t)(tensor->data - map->data), tensor->n_bytes);
+}
+
+void qk_ckpt_release(const qk_ckpt *ckpt, const qk_tensor *tensor, size_t offset, size_t n_bytes)
+{
+    const qk_map *map = map_of(ckpt, tensor);
+    if (map) qk_map_release(map, (size_t)(tensor->data - map->data) + offset, n_bytes);
 }
 const json_t *qk_ckpt_config(const qk_ckpt *ckpt) { return ckpt->config; }
 const json_t *qk_ckpt_metadata(const qk_ckpt *ckpt) { return ckpt->metadata; }

@@ -45,6 +45,8 @@ const char *qk_ckpt_folder(const qk_ckpt *ckpt); /* where tokenizer files would 
 size_t qk_ckpt_count(const qk_ckpt *ckpt);
 const qk_tensor *qk_ckpt_at(const qk_ckpt *ckpt, size_t index); /* in file order */
 const qk_tensor *qk_ckpt_find(const qk_ckpt *ckpt, const char *name); /* NULL where absent; O(1) */
+/* A tensor's data is wanted soon (qk_map_expect). */
+void qk_ckpt_expect(const qk_ckpt *ckpt, const qk_tensor *tensor);
 /* [n_bytes] of a tensor's data from `offset` on leave resident memory until they are touched again (qk_map_release). */
 void qk_ckpt_release(const qk_ckpt *ckpt, const qk_tensor *tensor, size_t offset, size_t n_bytes);
 uint64_t qk_ckpt_bytes(const qk_ckpt *ckpt);     /* of all tensors */

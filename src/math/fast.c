@@ -98,7 +98,8 @@ CLONES static void mask_and_scale(const qk_attention *a)
 static void attend(const qk_kernels *self, const qk_attention *a)
 {
     qk_way way = { self->level, false, 1 };
-    qk_multiply(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
+    bool done = a->few && qk_attend_few(self->level, a);
+    if (!done) qk_multiply(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
                 (qk_matrix){ a->k, a->kv_stride, true }, a->n_rows, a->row0 + a->n_rows, a->head_dim, &way);
     mask_and_scale(a);
 }
@@ -106,7 +107,8 @@ static void attend(const qk_kernels *self, const qk_attention *a)
 static void mix(const qk_kernels *self, const qk_attention *a)
 {
     qk_way way = { self->level, false, 1 };
-    qk_multiply(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
+    if (a->few) qk_mix_few(a);
+    else qk_multiply(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
                 (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows, &way);
 }
 

@@ -22,6 +22,10 @@
 /* few.c: a product of few rows (kernels.h). */
 void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
                     const qk_rows *w, const float *bias, size_t m, int n_threads);
+/* few.c: scores before mask and scale, and what comes of them, for few queries; false: this level has no dot products for
+ * such heads. */
+bool qk_attend_few(const qk_level *level, const qk_attention *a);
+void qk_mix_few(const qk_attention *a);
 
 /* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p a polynomial that is within 5e-9 of e^r on |r| <= ln(2)/2,
  * summed in pairs (a shorter chain than Horner's); 0 below -87 and infinity above 88, near the ends of the normal

@@ -79,3 +79,37 @@ void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const flo
         }
     }
 }
+
+/* ---- attention of a query or so */
+
+bool qk_attend_few(const qk_level *level, const qk_attention *a)
+{
+    size_t n_keys = a->row0 + a->n_rows, stride = a->kv_stride;
+    qk_dots *dots = dots_of(level, &(qk_rows){ NULL, QK_DTYPE_F32, n_keys, a->head_dim, 0 });
+    for (size_t j = 0; j < n_keys && dots; j += QK_DOT_ROWS) {
+        size_t n = n_keys - j < QK_DOT_ROWS ? n_keys - j : QK_DOT_ROWS;
+        float lanes[QK_DOT_ROWS][QK_DOT_LANES];
+        const uint8_t *keys[QK_DOT_ROWS];
+        for (size_t c = 0; c < QK_DOT_ROWS; c++) keys[c] = (const uint8_t *)(a->k + (j + (c < n ? c : 0)) * stride);
+        for (size_t i = 0; i < a->n_rows; i++) {
+            dots(lanes, a->q + i * a->q_stride, keys, a->head_dim);
+            for (size_t c = 0; c < n; c++) a->scores[i * a->scores_stride + j + c] = (float)total(lanes[c]);
+        }
+    }
+    return dots != NULL;
+}
+
+CLONES static void add_scaled(float *restrict z, const float *v, float scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++) z[i] += scale * v[i];
+}
+
+void qk_mix_few(const qk_attention *a)
+{
+    for (size_t i = 0; i < a->n_rows; i++) {
+        float *z = a->z + i * a->z_stride;
+        for (size_t d = 0; d < a->head_dim; d++) z[d] = 0;
+        for (size_t j = 0; j < a->row0 + a->n_rows; j++)
+            add_scaled(z, a->v + j * a->kv_stride, a->scores[i * a->scores_stride + j], a->head_dim);
+    }
+}

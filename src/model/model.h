@@ -104,9 +104,8 @@ size_t qk_weight_shapes(qk_weight_shape *out, const qk_config *config);
 qk_rows qk_weight_matrix(const qk_weight *weight);
 /* Rows [row0, row0 + n_rows) as f32 into out[n_rows][n_cols], in Hugging Face order. */
 void qk_weight_rows(float *out, const qk_weight *weight, size_t row0, size_t n_rows);
-/* The whole weight as f32 into out[n_rows][n_cols] with n_threads; with `release` the file's pages go as they are
- * read. */
-void qk_weight_convert(float *out, const qk_weight *weight, const qk_ckpt *ckpt, bool release, int n_threads);
+/* Its pages are wanted soon: they are read from disk meanwhile. */
+void qk_weight_expect(const qk_weight *weight, const qk_ckpt *ckpt);
 /* Its pages, all of them, leave resident memory until they are touched again. */
 void qk_weight_release(const qk_weight *weight, const qk_ckpt *ckpt);
 /* The mapped f32 rows themselves where no conversion is needed and the data is aligned; else NULL. */

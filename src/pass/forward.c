@@ -36,6 +36,15 @@ void qk_layer_load(qk_layer_view *out, const qk_pass *pass, int layer)
 #undef X
 }
 
+void qk_layer_expect(const qk_pass *pass, int layer)
+{
+    if (pass->few_rows || layer >= pass->config->n_layers) return; /* decoding would ask for every layer at every token */
+    const qk_layer_weights *w = &pass->model->layers[layer];
+#define X(field) qk_weight_expect(&w->field, pass->model->ckpt);
+    LAYER_MATRICES(X)
+#undef X
+}
+
 void qk_layer_release(const qk_pass *pass, int layer)
 {
     const qk_layer_weights *w = &pass->model->layers[layer];
@@ -164,6 +173,7 @@ static qk_attention attention_block(const qk_pass *pass, int layer, const qk_seg
         .row0 = s->position0 + row,
         .n_rows = s->n_rows - row < QK_ATTENTION_ROWS ? s->n_rows - row : QK_ATTENTION_ROWS,
         .head_dim = d,
+        .few = pass->few_rows,
         .window = layer >= c->first_window_layer ? (size_t)c->sliding_window : 0,
         .scale = (float)c->softmax_scale,
         .scores = scores,

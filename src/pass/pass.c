@@ -220,6 +220,7 @@ qk_status qk_pass_layer(qk_pass *pass, int layer, qk_segment *segments, size_t n
 {
     qk_layer_view weights;
     qk_layer_load(&weights, pass, layer);
+    qk_layer_expect(pass, layer + 1);
     for (size_t first = 0; first < n_segments;) {
         size_t n = 0, rows = 0;
         while (first + n < n_segments && (n == 0 || rows + segments[first + n].n_rows <= pass->layout.batch_rows)) {

@@ -140,6 +140,8 @@ const float *qk_pass_vector(const qk_weight *weight, float **at);
 void qk_pass_rotation(qk_pass *pass, int layer, size_t from, size_t n_tokens);
 /* The layer's weights into *out; converts into scratch.vectors. */
 void qk_layer_load(qk_layer_view *out, const qk_pass *pass, int layer);
+/* The layer's pages are read from disk while others are computed. */
+void qk_layer_expect(const qk_pass *pass, int layer);
 /* Under a budget: the layer's mapped pages leave resident memory. */
 void qk_layer_release(const qk_pass *pass, int layer);
 /* Carry the batch through one layer: reads and writes pass->residual. */
