@@ -226,8 +226,8 @@ static qk_status machine_json(json_t **out, const cli_command *command, const qk
         qk_status status = qk_ceilings_measure(&ceilings, compute->n_threads, err);
         if (status) return json_decref(qk_row_take(&row)), status;
         qk_row_json(&row, "ceilings",
-                    json_pack("{s:s,s:f,s:f}", "unit", ceilings.unit, "flops_per_second", ceilings.flops,
-                              "bytes_per_second", ceilings.read));
+                    json_pack("{s:s,s:f,s:f,s:f}", "unit", ceilings.unit, "flops_per_second", ceilings.flops,
+                              "usual_flops_per_second", ceilings.usual_flops, "bytes_per_second", ceilings.read));
     }
     qk_row_json(&row, "rows", json_array());
     *out = qk_row_take(&row);

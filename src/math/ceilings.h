@@ -6,7 +6,9 @@
 
 typedef struct qk_ceilings {
     const char *unit;       /* what multiplied: "AVX-512", "AVX2", "plain C" */
-    double flops;           /* f32 multiply-adds in registers, FLOP/s of all threads together */
+    double flops;           /* f32 multiply-adds in registers, FLOP/s of all threads together: the best run */
+    double usual_flops;     /* the same by the processor time of a thread, times threads: the middle run.  Less than
+                             * `flops` where a neighbour on the same core takes part of its units */
     double read;            /* bytes/s of all threads together, from an array larger than the caches */
 } qk_ceilings;
 
