@@ -193,7 +193,7 @@ class Setup:
             import numpy  # noqa: F401
         except ImportError as why:
             raise NotMeasured(f"PYTHON: {why}")
-        path = FOLDER / f"{shape}-{self.layers(shape)}-{kind}.gguf"
+        path = self.args.folder / f"{shape}-{self.layers(shape)}-{kind}.gguf"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             call(sys.executable, ROOT / "bench" / "gguf_model.py", f"{path}.part", kind, *self.sizes(shape))
@@ -244,7 +244,7 @@ def perplexity(setup, shape, kind):
     model, draw = setup.gguf(shape, kind), random.Random(1)
     texts, tokens, letters = [], [], "abcdefghijklmnopqrstuvwxyz"
     for chunks in (2, 2 + setup.args.chunks):
-        text = FOLDER / f"text-{chunks}.txt"
+        text = setup.args.folder / f"text-{chunks}.txt"
         text.write_text(" ".join("".join(draw.choices(letters, k=3)) for _ in range(512 * chunks)))
         texts.append(text)
         tokens.append(512 * chunks)  # three letters are one token of the made-up vocabulary
@@ -268,12 +268,12 @@ class Study:
         setup.need_torch()
         self.setup = setup
         context, documents = setup.args.study_context, setup.args.study_documents
-        folder = FOLDER / "study"
+        folder = setup.args.folder / "study"
         if not (folder / "model.safetensors").exists():
             call(setup.args.make, "--f32", f"--tokenizer={DEMO / 'tokenizer.json'}", folder, *SHAPES["15m"], 1024)
             (folder / "tokenizer_config.json").write_bytes((DEMO / "tokenizer_config.json").read_bytes())
         words = " ".join(f.read_text("utf-8") for f in sorted((ROOT / "src" / "text" / "builtin").glob("*.txt"))).split()
-        files = [FOLDER / "study-calibration.txt", FOLDER / "study-evaluation.txt"]
+        files = [setup.args.folder / f"study-{part}.txt" for part in ("calibration", "evaluation")]
         for file, first in zip(files, (0, documents)):
             pieces = [" ".join(words[(first + i) * context // 2:][:context]) for i in range(documents)]
             file.write_text("\n@@\n".join(pieces), "utf-8")
@@ -434,12 +434,13 @@ def line(row):
 
 
 def store(setup, rows):
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = setup.args.folder
+    folder.mkdir(parents=True, exist_ok=True)
     machine = {key: setup.machine[key] for key in ("processor", "processors", "kernels", "version")}
-    (FOLDER / "peers.json").write_text(json.dumps({**machine, "ceilings": setup.ceilings, "rows": rows}, indent=1))
+    (folder / "peers.json").write_text(json.dumps({**machine, "ceilings": setup.ceilings, "rows": rows}, indent=1))
     keys = ["row", "what", "peer", "level", "threads", "clock", "verdict", "gflops", "share_of_flops", "share_of_read",
             "not_measured"]
-    with open(FOLDER / "peers.csv", "w", newline="") as file:
+    with open(folder / "peers.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow([*keys, "ours", "theirs", "ratio", "ratio_least", "ratio_most", "rounds"])
         for row in rows:
@@ -466,6 +467,7 @@ def arguments():
     parse.add_argument("--study-documents", type=int, default=10)
     parse.add_argument("--study-context", type=int, default=512)
     parse.add_argument("--limit", type=float, default=300, help="seconds that one round may take")
+    parse.add_argument("--folder", type=Path, default=FOLDER, help="of random models and results")
     parse.add_argument("--keep", action="store_true", help="keep large random models")
     args = parse.parse_args()
     if args.clock == "processor" and args.threads != 1:
@@ -497,7 +499,7 @@ def main():
     best = max(c["flops_per_second"] for c in setup.ceilings)
     print(f"\nceilings, {len(setup.ceilings)} times: {best / 1e9:.0f} GFLOP/s in f32 ({setup.ceilings[0]['unit']}) at best, "
           f"{setup.ceiling('flops_per_second') / 1e9:.0f} as the shares are counted, "
-          f"{setup.ceiling('bytes_per_second') / 1e9:.1f} GB/s read; {FOLDER / 'peers.json'}")
+          f"{setup.ceiling('bytes_per_second') / 1e9:.1f} GB/s read; {args.folder / 'peers.json'}")
 
 
 if __name__ == "__main__":
