@@ -255,7 +255,8 @@ static double decode_once(bool few, const uint8_t *weights, size_t n_matrices, c
 
 static void decoding(int n_threads, int n_runs)
 {
-    static const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_BF16, QK_DTYPE_F16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0 };
+    static const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_BF16, QK_DTYPE_F16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0,
+                                        QK_DTYPE_NF4 };
     static const size_t shapes[][2] = { { 2048, 5632 }, { 4096, 11008 } }, rows[] = { 1, 2, 4, 8, 16 };
     uint8_t *weights = aligned_alloc(64, DECODED_BYTES);
     float *x = floats(16 * 11008), *y = floats(16 * 4096);

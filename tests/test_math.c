@@ -133,9 +133,11 @@ static uint8_t *random_rows(qk_dtype dtype, size_t n, uint64_t seed)
     }
     for (size_t i = 0; i < n_bytes && format->block_elements > 1; i++) {
         size_t at = i % format->block_bytes;
-        uint16_t scale = qk_f32_to_f16(0.01f * fabsf(x[i]));
-        bytes[i] = at < 2 ? (uint8_t)(at ? scale >> 8 : scale) : (uint8_t)(int)(100 * x[i]);
-        if (at == 1) memcpy(bytes + i - 1, &scale, 2);
+        float whole = fabsf(x[i]);
+        uint16_t half = qk_f32_to_f16(0.01f * whole);
+        bytes[i] = (uint8_t)(int)(100 * x[i]);
+        if (dtype == QK_DTYPE_NF4 && at == 3) memcpy(bytes + i - 3, &whole, 4);
+        if (dtype != QK_DTYPE_NF4 && at == 1) memcpy(bytes + i - 1, &half, 2);
     }
     free(x);
     return bytes;
@@ -146,14 +148,14 @@ static uint8_t *random_rows(qk_dtype dtype, size_t n, uint64_t seed)
 static void weights_of_any_format_agree(void **state)
 {
     (void)state;
-    const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0 };
+    const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0, QK_DTYPE_NF4 };
     const size_t shapes[][3] = { { 1, 1, 32 }, { 3, 6, 64 }, { 7, 18, 96 }, { 50, 250, 288 }, { 100, 34, 1056 }, { 5, 16, 48 }, { 9, 22, 80 } };
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int heads = 0; heads < 2 && shapes[s][1] % 2 == 0; heads++)
                 for (int l = 0; l < QK_N_LEVELS; l++) {
                     size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
-                    if (!qk_levels[l].present() || n * k % 32) continue;
+                    if (!qk_levels[l].present() || n * k % qk_dtype_describe(formats[f])->block_elements) continue;
                     uint8_t *bytes = random_rows(formats[f], n * k, 40 + s);
                     qk_rows w = { bytes, formats[f], n, k, heads };
                     const qk_kernels *fast = qk_kernels_at(&qk_levels[l], false), *plain = qk_kernels_reference();

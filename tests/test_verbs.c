@@ -70,6 +70,19 @@ static void test_info(void **state)
     assert_rejected(run_program("info", data_path("golden/gqa"), "--max-mem", "1K"), 4, "needs at least");
 }
 
+/* Kernels held to a level of the processor: it is named, and golden activations hold there too. */
+static void levels_can_be_chosen(void **state)
+{
+    (void)state;
+    const char *model = data_path("golden/gqa");
+    assert_int_equal(setenv("QKSCOPE_LEVEL", "plain", 1), 0);
+    assert_succeeds(run_program("info", model), "level plain", "");
+    assert_succeeds(run_program("verify", model, data_path("golden/gqa/golden.safetensors")), "", "");
+    assert_int_equal(setenv("QKSCOPE_LEVEL", "sse9", 1), 0);
+    assert_rejected(run_program("info", model), 2, "QKSCOPE_LEVEL: level \"sse9\": expected one of plain");
+    unsetenv("QKSCOPE_LEVEL");
+}
+
 static void test_hooks(void **state)
 {
     (void)state;
@@ -522,7 +535,7 @@ static void test_interrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_info), cmocka_unit_test(levels_can_be_chosen),
         cmocka_unit_test(test_hooks),
         cmocka_unit_test(test_tokenize),   cmocka_unit_test(test_world),
         cmocka_unit_test(test_cache),
