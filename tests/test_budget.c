@@ -57,6 +57,7 @@ static outcome run_within(const study *s, const char *max_mem, const char *threa
 static const study studies[] = {
     { "ppl", "bf16", true, { "-c", "128", NULL } },
     { "ppl", "f32", false, { "-c", "48", NULL } },
+    { "ppl", "bf16", false, { "-c", "48", "--quantize", "nf4", NULL } },
     { "massive", "bf16", false, { "--lambda", "1.2", "--no-run", NULL } },
     { "disrupt", "bf16", false,
       { "-c", "48", "--criterion", "top-k", "--top-k", "1", "--seeds", "2", "--no-run", NULL } },

@@ -240,7 +240,8 @@ static void test_models(void **state)
 static void test_sizes(void **state)
 {
     (void)state;
-    qk_model *model = open_quantized("gqa", QK_QUANTIZE_NF4, 1), *sizes = open_golden("gqa"), *file = open_golden("gqa");
+    qk_model *model = open_quantized("gqa", QK_QUANTIZE_NF4, 1);
+    qk_model *sizes = open_golden("gqa"), *file = open_golden("gqa");
     assert_ok(qk_model_quantize_sizes(sizes, QK_QUANTIZE_NF4, 0, err));
     assert_int_equal(qk_model_bytes(model), qk_model_bytes(sizes));
     assert_int_equal(model->quantized.n_bytes, 2 * (64 * 32 * 2 + 32 * 32 * 2 + 64 * 32 * 3) / 64 * 36);

@@ -1,8 +1,8 @@
 /* quantize.c - the matrices of the layers in fewer bits, in memory of the model's own (docs/METHODS.md, "Quantised
  * weights").
  *
- * Tensor by tensor, slab by slab from the mapping: a number is in memory as f32 only within a piece on a thread's stack,
- * and as it lies in the file only until its slab is done. */
+ * Tensor by tensor, slab by slab from the mapping: a number is in memory as f32 only within a piece on a thread's
+ * stack, and as it lies in the file only until its slab is done. */
 #include "math/quantize.h"
 
 #include <math.h>
@@ -174,7 +174,8 @@ static qk_status quantize_all(qk_quantized *q, work *w, qk_error *err)
 {
     uint8_t *at = q->data = malloc(q->n_bytes + 1); /* pages come as they are written */
     if (!at) return qk_out_of_memory(err, "quantised weights", q->n_bytes);
-    for (size_t i = 0; i < q->n_tensors; i++) w->total += (double)q->tensors[i].shape[0] * (double)q->tensors[i].shape[1];
+    for (size_t i = 0; i < q->n_tensors; i++)
+        w->total += (double)q->tensors[i].shape[0] * (double)q->tensors[i].shape[1];
     for (size_t i = 0, n = 0; n < q->n_tensors; i++) {
         const qk_weight *weight = matrix(w->model, i);
         if (weight->tensor != q->sources[n]) continue;

@@ -82,6 +82,7 @@ static void put_what_was_run(FILE *stream, const qk_results *results)
         n_repetitive += json_is_true(json_object_get(document, "repetitive"));
     }
     qk_html_table(stream, results, "Models", json_object_get(results->root, "models"), NULL, models);
+    qk_html_quantized(stream, results);
     if (results->n_documents == 0) { /* a study of questions has none, nor has training without a tracker */
         fputs("<details><summary>Settings</summary>\n", stream);
         put_settings(stream, results);

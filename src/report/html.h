@@ -53,6 +53,8 @@ extern const qk_study_page qk_massive_page, qk_disrupt_page, qk_tasks_page, qk_c
 bool qk_html_has_answer(const qk_part *parts, size_t n_parts);
 void qk_html_answer(FILE *stream, const qk_part *parts, size_t n_parts);
 
+/* Models that are checkpoints with matrices quantised while loading: what of, and what that alone does to the loss. */
+void qk_html_quantized(FILE *stream, const qk_results *results);
 void qk_html_provenance(FILE *stream, const qk_results *results);
 /* Data blocks and the script, before </body>. */
 void qk_html_data(FILE *stream, const qk_part *part, size_t index);
