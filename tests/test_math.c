@@ -32,8 +32,7 @@ static void pieces_are_the_whole(void **state)
     (void)state;
     enum { ROWS = 16, COLUMNS = 80 };
     static const size_t pieces[][4] = { { 0, 16, 0, 80 }, { 3, 1, 0, 80 }, { 2, 9, 7, 31 }, { 15, 1, 64, 16 }, { 4, 8, 79, 1 } };
-    const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0,
-                                 QK_DTYPE_NF4 };
+    const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0 };
     uint8_t bytes[4 * ROWS * COLUMNS];
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 37 % 101 % 60); /* no exponent of a NaN */
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)

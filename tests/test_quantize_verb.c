@@ -143,7 +143,7 @@ static void test_refusals(void **state)
     assert_rejected(run_program("ppl", data_path("golden/gqa-gguf/q8_0.gguf"), "--quantize", "nf4", "-q"), 1,
                     "found Q8_0, which is quantised already");
     assert_rejected(run_program("ppl", work_path("wide"), "--quantize", "nf4", "--max-mem", "20M", "-q"), 4,
-                    "weights in nf4 need at least 42 MiB, 20 MiB are allowed");
+                    "needs at least 42 MiB for weights in nf4, 20 MiB are allowed");
 }
 
 /* ---- memory and threads */

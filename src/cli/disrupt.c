@@ -244,5 +244,6 @@ const cli_verb verb_disrupt = {
         "  qkscope disrupt models/tiny\n"
         "  qkscope disrupt models/tiny models/tiny-drope --calib calib.jsonl --texts held-out.jsonl -o runs/pair\n"
         "  qkscope disrupt models/tiny --control same-head --op mean --layers 0-3 --seeds 20\n"
+        "  qkscope disrupt models/tiny --quantize none,nf4,q8_0 -o runs/quantised\n"
         "  qkscope disrupt models/tiny --preset africa --max-mem 4G",
 };

@@ -193,5 +193,6 @@ const cli_verb verb_massive = {
         "layer. Several models are compared with the first. Leaves a run folder with tables, figures and report.html.",
     .examples = "  qkscope massive models/tiny\n"
                 "  qkscope massive models/tiny models/tiny-drope --texts texts/ -o runs/pair --figures png\n"
+                "  qkscope massive models/tiny --quantize none,nf4\n"
                 "  qkscope massive --captured q=q.npy --captured k=qk.safetensors:k --json",
 };

@@ -95,5 +95,6 @@ const cli_verb verb_ppl = {
         "of -c tokens of all documents as one text. -v lists the documents.",
     .examples = "  qkscope ppl models/tiny\n"
                 "  qkscope ppl models/tiny --texts stories.txt --split '<|endoftext|>' --limit 200 -c 512 --json\n"
-                "  qkscope ppl org/name --texts wiki.txt --protocol strided -c 2048 --stride 512",
+                "  qkscope ppl org/name --texts wiki.txt --protocol strided -c 2048 --stride 512\n"
+                "  qkscope ppl models/tiny --quantize nf4",
 };

@@ -203,8 +203,8 @@ static qk_status quantize(qk_model *model, qk_quantization how, work *w, size_t 
     if (status || how == QK_QUANTIZE_NONE) return status;
     status = plan_all(&q, model, qk_quantizer_of(how), err);
     if (!status && max_bytes && q.n_bytes > max_bytes)
-        status = qk_fail(err, QK_E_BUDGET, "%s: weights in %s need at least %zu MiB, %zu MiB are allowed",
-                         qk_ckpt_path(model->ckpt), qk_quantization_name(how), (q.n_bytes + 1048575) >> 20,
+        status = qk_fail(err, QK_E_BUDGET, "%s: needs at least %zu MiB for weights in %s, %zu MiB are allowed",
+                         qk_ckpt_path(model->ckpt), (q.n_bytes + 1048575) >> 20, qk_quantization_name(how),
                          max_bytes >> 20);
     if (!status && w) {
         w->to = qk_quantizer_of(how);
