@@ -89,7 +89,7 @@ static qk_status check_spec(const qk_generate_spec *spec, const qk_model *model,
 /* ---- the call */
 
 /* Above so many streams products in tiles are faster; measured with AVX2. */
-#define FEW_STREAMS 12
+#define FEW_STREAMS 8
 
 static bool tick(void *user, const char *phase, double done, double total)
 {
