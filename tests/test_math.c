@@ -273,6 +273,26 @@ static void half_floats_round_as_the_standard_says(void **state)
     assert_int_equal(qk_f32_to_bf16(1 + 0x1p-8f), 0x3F80);
 }
 
+/* Rows of halves, which vectors read eight at a time, are halves one by one: all of them, and rows of odd length. */
+static void rows_of_halves_are_halves(void **state)
+{
+    (void)state;
+    uint16_t *bits = malloc(0x10000 * sizeof *bits);
+    float *x = nan_floats(0x10000);
+    for (uint32_t i = 0; i < 0x10000; i++) bits[i] = (uint16_t)i;
+    for (int brain = 0; brain < 2; brain++)
+        for (size_t skip = 0; skip < 8; skip += 3) {
+            const qk_dtype_info *format = qk_dtype_describe(brain ? QK_DTYPE_BF16 : QK_DTYPE_F16);
+            format->to_f32(x, (const uint8_t *)(bits + skip), 0x10000 - skip);
+            for (size_t i = skip; i < 0x10000; i++) {
+                float one = brain ? qk_bf16_to_f32(bits[i]) : qk_f16_to_f32(bits[i]);
+                if (isnan(one)) assert_true(isnan(x[i - skip]));
+                else assert_memory_equal(&one, &x[i - skip], sizeof one);
+            }
+        }
+    free(bits), free(x);
+}
+
 static void quantised_blocks_unfold(void **state)
 {
     (void)state;
@@ -314,7 +334,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_agree), cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(few_rows_agree), cmocka_unit_test(weights_of_any_format_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
         cmocka_unit_test(attention_agrees), cmocka_unit_test(rotation_is_orthogonal),
-        cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(quantised_blocks_unfold),
+        cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(rows_of_halves_are_halves),
+        cmocka_unit_test(quantised_blocks_unfold),
         cmocka_unit_test(non_finite_values_are_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
