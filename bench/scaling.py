@@ -132,7 +132,8 @@ def main():
         for name, unit, powers, fixed, points in sweeps(args):
             points = measure(args, points)
             found, worst = fit(points, powers)
-            slope = " + ".join(f"{1e3 * c:.3g} ms {unit}{'²' if p == 2 else ''}" if p == 1 else f"{1e9 * c:.3g} ns {unit}²"
+            one = unit.split()[-1].removesuffix("s")
+            slope = " + ".join(f"{1e3 * c:.3g} ms a {one}" if p == 1 else f"{1e9 * c:.3g} ns a {one} squared"
                                for c, p in zip(found[1:], powers))
             print(f"| {name} | {points[0][0]} | {points[-1][0]} | {slope} | {1e3 * found[0]:.1f} ms | {fixed} | "
                   f"{100 * worst:.1f} % |", flush=True)
