@@ -31,8 +31,8 @@ static void rows_say_what_was_done(void **state)
                                          "decode 3",   "study 4 x 2 x 20", "train 2 x 20" };
     static const double tokens[] = { 20, 20, 20, 20, 3, 160, 40 };
     json_t *o = object_of(run_program("bench", SMALL, "--weights", "f32,q8_0", "--tests",
-                                      "prefill,score,norms,edits,decode,study,train", "-L", "2", "--seeds", "2", "-b", "2",
-                                      "--json"));
+                                      "prefill,score,norms,edits,decode,study,train", "-L", "2", "--seeds", "2", "-b",
+                                      "2", "--json"));
     const json_t *rows = json_object_get(o, "rows"), *row;
     assert_int_equal(json_array_size(rows), 14);
     for (size_t i = 0; i < 14; i++) {
@@ -67,7 +67,8 @@ static void estimates_are_called_so(void **state)
     assert_true(number_of(row, "estimated_from_layers") == 1);
     assert_non_null(json_object_get(row, "estimated_tokens_per_second"));
     json_decref(o);
-    outcome told = run_program("bench", "--shape", "32,4,4,2,64,96", "--tests", "prefill", "--max-layers", "2", "-r", "1");
+    outcome told = run_program("bench", "--shape", "32,4,4,2,64,96", "--tests", "prefill", "--max-layers", "2", "-r",
+                               "1");
     assert_int_equal(told.code, 0);
     assert_non_null(strstr(told.err, "2 of 4 layers are measured"));
     assert_non_null(strstr(told.out, "2 of 4"));

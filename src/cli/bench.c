@@ -128,8 +128,8 @@ static void print_machine(const json_t *results)
            cli_number(results, "threads"), cli_number(results, "processors"), cli_text(results, "kernels"),
            cli_text(results, "precision"));
     if (json_is_object(ceilings))
-        printf("ceilings: %.0f GFLOP/s (%s multiply-adds in f32), %.1f GB/s read from memory; shares in brackets are of "
-               "these\n",
+        printf("ceilings: %.0f GFLOP/s (%s multiply-adds in f32), %.1f GB/s read from memory; shares in brackets "
+               "are of these\n",
                1e-9 * cli_number(ceilings, "flops_per_second"), cli_text(ceilings, "unit"),
                1e-9 * cli_number(ceilings, "bytes_per_second"));
 }
@@ -257,8 +257,9 @@ static qk_status check_memory(const cli_options *o, const char *what, uint64_t n
     uint64_t most = o->max_mem ? o->max_mem : pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 10 * 9 : 0;
     char needed[32], there[32];
     if (!most || n_bytes <= most) return QK_OK;
-    return qk_fail(err, QK_E_BUDGET, "%s: expected at most %s, found %s; --max-layers keeps the first layers of a shape",
-                   what, cli_human_bytes(there, (double)most), cli_human_bytes(needed, (double)n_bytes));
+    return qk_fail(err, QK_E_BUDGET,
+                   "%s: expected at most %s, found %s; --max-layers keeps the first layers of a shape", what,
+                   cli_human_bytes(there, (double)most), cli_human_bytes(needed, (double)n_bytes));
 }
 
 static qk_status run_test(json_t *rows, cli_command *command, const subject *it, qk_bench_test test, qk_error *err)
@@ -329,8 +330,8 @@ static qk_status bench_model(json_t *rows, cli_command *command, qk_error *err)
     const cli_options *o = &command->options;
     cli_models models = { 0 };
     if (o->shape || o->weights)
-        return qk_fail(err, QK_E_ARGUMENT, "--%s: expected no MODEL beside it, found %s", o->shape ? "shape" : "weights",
-                       command->arguments.items[0]);
+        return qk_fail(err, QK_E_ARGUMENT, "--%s: expected no MODEL beside it, found %s",
+                       o->shape ? "shape" : "weights", command->arguments.items[0]);
     qk_status status = cli_load_models(&models, command, command->arguments, false, err);
     if (status) return status;
     qk_model view = *models.items[0].model; /* with fewer layers, maybe */
@@ -382,9 +383,10 @@ const cli_verb verb_bench = {
     .details =
         "Without MODEL, random weights of a shape are made in memory. Each test is done once for nothing and then -r "
         "times; tokens/s is their mean with its standard deviation, GFLOP/s and GB/s (weights that have to be read) "
-        "come from the fastest. `busy` is the share of their time that the threads had: far below 100 % another program "
-        "wanted the processors too, or threads waited for each other. A study is 2 conditions and --seeds controls over -L documents. With --max-layers only "
-        "the first layers are there: what all of them would do is estimated from two numbers of layers, and called so.",
+        "come from the fastest. `busy` is the share of their time that the threads had: far below 100 % another "
+        "program wanted the processors too, or threads waited for each other. A study is 2 conditions and --seeds "
+        "controls over -L documents. With --max-layers only the first layers are there: what all of them would do is "
+        "estimated from two numbers of layers, and called so.",
     .examples = "  qkscope bench\n"
                 "  qkscope bench --shape 7b --weights bf16,q8_0 --max-layers 4 -t 2 --tests ceilings,prefill\n"
                 "  qkscope bench models/world-rope --tests score,study,train --prompt-tokens 256 --json",

@@ -13,7 +13,7 @@
     X(NORMS, "norms", "score with the norms of q, k and v of every layer taken on the way")                            \
     X(EDITS, "edits", "score with dims of q and k zeroed in every layer")                                              \
     X(DECODE, "decode", "new tokens one by one")                                                                       \
-    X(STUDY, "study", "documents read for norms, then scored under all conditions, dims of q and k zeroed in every layer") \
+    X(STUDY, "study", "documents read for norms, then scored under all conditions")                                    \
     X(TRAIN, "train", "a training step: forward, backward, update")
 
 typedef enum qk_bench_test {
