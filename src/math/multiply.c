@@ -166,6 +166,12 @@ static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, 
 {
     const qk_level *level = p->way->level;
     bool add = p->add || l > 0;
+    size_t whole = m / level->rows * level->rows;
+    if (whole && whole < m) { /* rows of whole tiles stay in place */
+        tiles(w, p, i, whole, j, n, l, depth);
+        tiles(w, p, i + whole, m - whole, j, n, l, depth);
+        return;
+    }
     strips s = pack_left(w, p, i, m, l, depth);
     for (size_t y = 0; y < m; y += level->rows, s.at += s.tile_step)
         for (size_t x = 0; x < n; x += level->columns) {
