@@ -6,15 +6,56 @@
 static bool always(void) { return true; }
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 /* What the compiler's own start-up code has asked the processor and the system; asking again would stop a virtual machine
  * for some microseconds each time.  F16C came before AVX2. */
 static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+/* What every processor with AVX-512 but the first, Knights Landing, has of it. */
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
+/* Leaf 7, EDX: not every compiler's start-up code knows them. */
+#define AMX_BF16 (1u << 22)
+#define AMX_TILE (1u << 24)
+/* Registers that the system saves when threads take turns: bits of XCR0. */
+#define STATE_TILES 0x60000u
+/* Linux lends the tile registers to a process that asks; its threads and children have them, too. */
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define STATE_OF_TILES 18
+
+static bool has_amx(void)
+{
+    unsigned eax, ebx, ecx, edx, low, high;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
+    if (!(edx & AMX_BF16) || !(edx & AMX_TILE)) return false;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* who has AVX-512 has it */
+    (void)high;
+    if ((low & STATE_TILES) != STATE_TILES) return false;
+#if defined(__linux__)
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, STATE_OF_TILES) == 0;
+#else
+    return false; /* who would be asked there is not known */
+#endif
+}
 #endif
 
 const qk_level qk_levels[QK_N_LEVELS] = {
-    [QK_LEVEL_PLAIN] = { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, qk_tile_plain, qk_turn_plain },
+    [QK_LEVEL_PLAIN] = { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, qk_tile_plain, qk_turn_plain, NULL },
 #if defined(__x86_64__)
-    [QK_LEVEL_AVX2] = { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2 },
+    [QK_LEVEL_AVX2] = { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2, NULL },
+    [QK_LEVEL_AVX512] = { "avx512", has_avx512, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512, qk_turn_avx512,
+                          NULL },
+    [QK_LEVEL_AMX] = { "amx", has_amx, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512, qk_turn_avx512,
+                       qk_terms_multiply_amx },
 #endif
 };
 

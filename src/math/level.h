@@ -4,7 +4,7 @@
 #ifndef QK_MATH_LEVEL_H
 #define QK_MATH_LEVEL_H
 
-#include "base/base.h"
+#include "math/terms.h"
 
 /* c[rows][columns], its rows c_stride floats apart, (+)= a b over `depth`, where (row, l) of a is
  * a[row * a_row_stride + l * a_depth_stride] and (l, column) of b is b[l * columns + column]; b on a border of 64 bytes.
@@ -20,6 +20,7 @@ struct qk_level {
     qk_tile *tile;
     /* to[l * columns + column] = from[column * stride + l] for l < depth and all columns; `to` as b above. */
     void (*turn)(float *to, const float *from, size_t stride, size_t depth);
+    qk_terms_multiply *in_terms; /* by a bf16 unit; NULL: there is none */
 };
 
 #define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
@@ -29,6 +30,8 @@ typedef enum qk_level_index {
     QK_LEVEL_PLAIN,
 #if defined(__x86_64__)
     QK_LEVEL_AVX2,
+    QK_LEVEL_AVX512,
+    QK_LEVEL_AMX,
 #endif
     QK_N_LEVELS
 } qk_level_index;
@@ -39,13 +42,16 @@ const qk_level *qk_level_best(void);
 
 /* ---- tile_*.c */
 
-qk_tile qk_tile_plain, qk_tile_avx2;
+qk_tile qk_tile_plain, qk_tile_avx2, qk_tile_avx512;
 void qk_turn_plain(float *to, const float *from, size_t stride, size_t depth);
 void qk_turn_avx2(float *to, const float *from, size_t stride, size_t depth);
+void qk_turn_avx512(float *to, const float *from, size_t stride, size_t depth);
 
 #define QK_PLAIN_ROWS 4
 #define QK_PLAIN_COLUMNS 8
 #define QK_AVX2_ROWS 6
 #define QK_AVX2_COLUMNS 16
+#define QK_AVX512_ROWS 12
+#define QK_AVX512_COLUMNS 32
 
 #endif

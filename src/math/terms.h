@@ -1,0 +1,39 @@
+/* terms.h - products by a unit that multiplies bf16 and sums in f32 (AMX), of operands cut in terms.
+ *
+ * One term is the operand rounded to bf16.  Three terms of 8 bits each are an f32 exactly: x = x0 + x1 + x2, each the
+ * nearest bf16 to what the others before it leave.  A product of terms i and j is left out where i + j is not below the
+ * left operand's number of terms: as small as what f32 rounds away.  An infinite entry may come out as NaN. */
+#ifndef QK_MATH_TERMS_H
+#define QK_MATH_TERMS_H
+
+#include "math/multiply.h"
+#include "math/rows.h"
+
+#define QK_MOST_TERMS 3
+#define QK_TERMS_COLUMNS 384 /* of c that are computed from operands packed once */
+
+typedef struct qk_terms_product {
+    qk_matrix left;
+    qk_matrix right;     /* used where rows is NULL */
+    const qk_rows *rows; /* entry (l, j) of the right operand is entry (j, l) of these */
+    size_t depth;
+    size_t left_terms, right_terms; /* 1, 1; or 3 and what qk_terms_of says */
+} qk_terms_product;
+
+/* Terms that hold every number of a format exactly. */
+static inline size_t qk_terms_of(qk_dtype dtype)
+{
+    return dtype == QK_DTYPE_BF16 ? 1 : dtype == QK_DTYPE_F16 || dtype == QK_DTYPE_Q4_0 ? 2 : QK_MOST_TERMS;
+}
+
+/* Rows [row0, row0 + n_rows) and columns [column0, column0 + n_columns) of the product, written to c or added to it.  c
+ * is the first of these entries; an entry's bits depend on its row, its column and its value in c alone.  Terms that are
+ * zero change nothing: a weight kept in more bits than it needs gives the same product. */
+typedef void qk_terms_multiply(float *c, size_t c_stride, bool add, const qk_terms_product *product, size_t row0,
+                               size_t n_rows, size_t column0, size_t n_columns);
+
+/* ---- terms_amx.c */
+
+qk_terms_multiply qk_terms_multiply_amx;
+
+#endif

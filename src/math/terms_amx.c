@@ -1,0 +1,247 @@
+/* terms_amx.c - products of bf16 terms by the tile registers of AMX: a block of c of 32 x 32 is four tiles, each step
+ * takes 32 of the depth.
+ *
+ * The left operand (activations) goes to tiles as it lies, the depth side by side; the right one (weights) has to be in
+ * pairs of the depth, so it is turned.  The right one is packed once for many rows, the left one for every 384 columns:
+ * what is done more often is what costs less, and c comes out in its own order.  32 rows of the left operand fit L1 and
+ * stay there; the right one streams from L2 beside them. */
+#include "math/terms.h"
+
+#include "math/level.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+enum {
+    SIDE = 32,               /* rows and columns of a block of c */
+    STEP = 32,               /* of the depth that one tile instruction sums over */
+    PART = SIDE * STEP,      /* numbers of one term of one step of 32 rows or columns */
+    DEPTH = 256,             /* packed at a time, one term */
+    DEPTH_IN_TERMS = 128,    /* the same, several terms */
+    DEEPEST = QK_MOST_TERMS * DEPTH_IN_TERMS, /* the larger of the two, counted in numbers */
+    LINE = 64                /* bytes of a tile's row */
+};
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define TILES __attribute__((target("amx-tile,amx-bf16")))
+#define ALIGNED __attribute__((aligned(64)))
+
+/* Numbers of an operand, the depth side by side: entry (i, STEP * s + l) is at[s * step_stride + i * row_stride + l]. */
+typedef struct view {
+    const float *at;
+    size_t row_stride, step_stride;
+} view;
+
+typedef struct workspace {
+    uint16_t left[SIDE * DEEPEST] ALIGNED;              /* [step][term][row][STEP] */
+    uint16_t right[QK_TERMS_COLUMNS * DEEPEST] ALIGNED; /* [32 columns][step][term][pair of the depth][column][2] */
+    uint16_t unturned[QK_MOST_TERMS * PART] ALIGNED;    /* one step of right, [term][column][STEP] */
+    float floats[SIDE * DEPTH] ALIGNED;                 /* an operand that does not lie as a view wants it */
+    float edge[SIDE * SIDE] ALIGNED;                    /* a block of c that is cut short */
+} workspace;
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* ---- cutting in terms */
+
+/* The nearest bf16 in the upper halves (ties to even; NaN stays NaN).  In terms the nearest of a finite number is
+ * finite. */
+AVX512 static inline __m512i nearest(__m512 x, bool finite)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xFFFF0000u), exponent = _mm512_set1_epi32(0x7F800000);
+    __m512i bits = _mm512_castps_si512(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+    if (finite) {
+        __mmask16 over = _mm512_cmpeq_epi32_mask(_mm512_and_si512(up, exponent), exponent);
+        up = _mm512_mask_mov_epi32(up, over, bits);
+    }
+    __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    up = _mm512_mask_or_epi32(up, is_nan, bits, _mm512_set1_epi32(0x400000));
+    return _mm512_and_si512(up, upper);
+}
+
+/* What the term leaves; nothing of what is not finite. */
+AVX512 static inline __m512 rest_of(__m512 x, __m512i term)
+{
+    __m512 rest = _mm512_sub_ps(x, _mm512_castsi512_ps(term));
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q), rest);
+}
+
+AVX512 static inline void put(uint16_t *to, __m512i low, __m512i high)
+{
+    _mm256_store_si256((__m256i *)(void *)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(low, 16)));
+    _mm256_store_si256((__m256i *)(void *)(to + STEP / 2), _mm512_cvtepi32_epi16(_mm512_srli_epi32(high, 16)));
+}
+
+/* One step: to[term][32][STEP] from n_rows x n numbers, and zeros. */
+AVX512 static void cut_step(uint16_t *to, const float *from, size_t stride, size_t n_rows, size_t n, size_t n_terms)
+{
+    uint32_t inside = n >= STEP ? 0xFFFFFFFFu : (1u << n) - 1;
+    for (size_t i = 0; i < SIDE; i++) {
+        const float *row = from + least(i, n_rows - 1) * stride;
+        uint32_t mask = i < n_rows ? inside : 0;
+        __m512 low = _mm512_maskz_loadu_ps((__mmask16)mask, row);
+        __m512 high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), row + STEP / 2);
+        for (size_t t = 0; t < n_terms; t++) {
+            __m512i first = nearest(low, n_terms > 1), second = nearest(high, n_terms > 1);
+            put(to + t * PART + i * STEP, first, second);
+            low = rest_of(low, first);
+            high = rest_of(high, second);
+        }
+    }
+}
+
+/* ---- reading operands */
+
+/* Entry (i, l) of the view is at[l * stride + i]. */
+static view turned(float *memory, const float *at, size_t stride, size_t n_rows, size_t depth)
+{
+    size_t l = 0;
+    for (; l + STEP <= depth; l += STEP) qk_turn_avx512(memory + l * SIDE, at + l * stride, stride, n_rows);
+    for (; l < depth; l++)
+        for (size_t i = 0; i < n_rows; i++) memory[l / STEP * PART + i * STEP + l % STEP] = at[l * stride + i];
+    return (view){ memory, STEP, PART };
+}
+
+static view left_view(const qk_terms_product *p, float *memory, size_t row, size_t n_rows, size_t l, size_t depth)
+{
+    const qk_matrix *a = &p->left;
+    if (a->turned) return turned(memory, a->at + l * a->stride + row, a->stride, n_rows, depth);
+    return (view){ a->at + row * a->stride + l, a->stride, STEP };
+}
+
+static view right_view(const qk_terms_product *p, float *memory, size_t column, size_t n_columns, size_t l,
+                       size_t depth)
+{
+    const qk_matrix *b = &p->right;
+    if (p->rows) {
+        qk_rows_read(memory, DEPTH, p->rows, column, n_columns, l, depth);
+        return (view){ memory, DEPTH, STEP };
+    }
+    if (!b->turned) return turned(memory, b->at + l * b->stride + column, b->stride, n_columns, depth);
+    return (view){ b->at + column * b->stride + l, b->stride, STEP };
+}
+
+static void pack_left(workspace *w, const qk_terms_product *p, size_t row, size_t n_rows, size_t l, size_t depth)
+{
+    view v = left_view(p, w->floats, row, n_rows, l, depth);
+    uint16_t *to = w->left;
+    for (size_t done = 0; done < depth; done += STEP, v.at += v.step_stride, to += p->left_terms * PART)
+        cut_step(to, v.at, v.row_stride, n_rows, depth - done, p->left_terms);
+}
+
+/* Columns [column, column + n_columns), at most 32, to `to`. */
+static void pack_right(uint16_t *to, workspace *w, const qk_terms_product *p, size_t column, size_t n_columns, size_t l,
+                       size_t depth)
+{
+    view v = right_view(p, w->floats, column, n_columns, l, depth);
+    for (size_t done = 0; done < depth; done += STEP, v.at += v.step_stride) {
+        cut_step(w->unturned, v.at, v.row_stride, n_columns, depth - done, p->right_terms);
+        for (size_t t = 0; t < p->right_terms; t++, to += PART) /* pairs of bf16 are as wide as a float */
+            qk_turn_avx512((float *)(void *)to, (const float *)(const void *)(w->unturned + t * PART), STEP / 2,
+                           STEP / 2);
+    }
+}
+
+/* ---- tiles */
+
+TILES static void set_up_tiles(void)
+{
+    /* Palette 1; from byte 16 on bytes of a row, two bytes a tile; from byte 48 on rows. */
+    uint8_t shape[64] ALIGNED = { 1 };
+    for (int tile = 0; tile < 8; tile++) {
+        shape[16 + 2 * tile] = LINE;
+        shape[48 + tile] = SIDE / 2;
+    }
+    __asm__ volatile("" : : "r"(shape) : "memory"); /* gcc 12 takes most of it for unread */
+    _tile_loadconfig(shape);
+}
+
+TILES static void release_tiles(void) { _tile_release(); }
+
+/* c[32][32] (+)= the packed operands. */
+TILES static void block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_steps,
+                        size_t a_terms, size_t b_terms)
+{
+    const size_t row = c_stride * sizeof *c, pair = SIDE * 2 * sizeof *b;
+    float *lower = c + SIDE / 2 * c_stride;
+    __asm__ volatile("" : : : "memory"); /* what was packed must lie there: the compiler does not see tiles read it */
+    if (add) {
+        _tile_loadd(0, c, row);
+        _tile_loadd(1, c + SIDE / 2, row);
+        _tile_loadd(2, lower, row);
+        _tile_loadd(3, lower + SIDE / 2, row);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (size_t s = 0; s < n_steps; s++, a += a_terms * PART)
+        for (size_t j = 0; j < b_terms; j++, b += PART) {
+            _tile_stream_loadd(6, b, pair);
+            _tile_stream_loadd(7, b + SIDE, pair);
+            for (size_t i = 0; i + j < a_terms; i++) {
+                _tile_loadd(4, a + i * PART, LINE);
+                _tile_loadd(5, a + i * PART + PART / 2, LINE);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(1, 4, 7);
+                _tile_dpbf16ps(2, 5, 6);
+                _tile_dpbf16ps(3, 5, 7);
+            }
+        }
+    _tile_stored(0, c, row);
+    _tile_stored(1, c + SIDE / 2, row);
+    _tile_stored(2, lower, row);
+    _tile_stored(3, lower + SIDE / 2, row);
+}
+
+/* A block of n_rows x n_columns by way of a whole one. */
+static void cut_block(workspace *w, float *c, size_t c_stride, bool add, const uint16_t *b, size_t n_steps,
+                      const qk_terms_product *p, size_t n_rows, size_t n_columns)
+{
+    if (n_rows == SIDE && n_columns == SIDE) {
+        block(c, c_stride, add, w->left, b, n_steps, p->left_terms, p->right_terms);
+        return;
+    }
+    if (add) memset(w->edge, 0, sizeof w->edge);
+    for (size_t i = 0; i < n_rows && add; i++) memcpy(w->edge + i * SIDE, c + i * c_stride, n_columns * sizeof *c);
+    block(w->edge, SIDE, add, w->left, b, n_steps, p->left_terms, p->right_terms);
+    for (size_t i = 0; i < n_rows; i++) memcpy(c + i * c_stride, w->edge + i * SIDE, n_columns * sizeof *c);
+}
+
+/* ---- all of it */
+
+/* At most QK_TERMS_COLUMNS columns, `depth` of the sums from l on. */
+static void multiply_part(workspace *w, float *c, size_t c_stride, bool add, const qk_terms_product *p, size_t row0,
+                          size_t n_rows, size_t column0, size_t n_columns, size_t l, size_t depth)
+{
+    size_t n_steps = (depth + STEP - 1) / STEP, panel = n_steps * p->right_terms * PART;
+    for (size_t j = 0; j < n_columns; j += SIDE)
+        pack_right(w->right + j / SIDE * panel, w, p, column0 + j, least(n_columns - j, SIDE), l, depth);
+    for (size_t i = 0; i < n_rows; i += SIDE) {
+        size_t height = least(n_rows - i, SIDE);
+        pack_left(w, p, row0 + i, height, l, depth);
+        for (size_t j = 0; j < n_columns; j += SIDE)
+            cut_block(w, c + i * c_stride + j, c_stride, add, w->right + j / SIDE * panel, n_steps, p, height,
+                      least(n_columns - j, SIDE));
+    }
+}
+
+void qk_terms_multiply_amx(float *c, size_t c_stride, bool add, const qk_terms_product *product, size_t row0,
+                           size_t n_rows, size_t column0, size_t n_columns)
+{
+    workspace w;
+    size_t most = product->left_terms > 1 ? DEPTH_IN_TERMS : DEPTH;
+    if (product->depth == 0 && !add)
+        for (size_t i = 0; i < n_rows; i++) memset(c + i * c_stride, 0, n_columns * sizeof *c);
+    set_up_tiles();
+    for (size_t j = 0; j < n_columns; j += QK_TERMS_COLUMNS)
+        for (size_t l = 0; l < product->depth; l += most)
+            multiply_part(&w, c + j, c_stride, add || l > 0, product, row0, n_rows, column0 + j,
+                          least(n_columns - j, QK_TERMS_COLUMNS), l, least(product->depth - l, most));
+    release_tiles();
+}
+#endif
