@@ -4,6 +4,7 @@
 
 #include "math/dtype.h"
 #include "math/level.h"
+#include "math/terms.h"
 
 static const size_t shapes[][3] = { { 1, 1, 1 },     { 1, 300, 7 },    { 7, 5, 3 },      { 31, 33, 257 }, { 32, 32, 32 },
                                     { 48, 64, 256 }, { 97, 31, 130 },  { 65, 417, 65 },  { 40, 65, 513 }, { 96, 130, 300 } };

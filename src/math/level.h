@@ -4,7 +4,7 @@
 #ifndef QK_MATH_LEVEL_H
 #define QK_MATH_LEVEL_H
 
-#include "math/terms.h"
+#include "base/base.h"
 
 /* c[rows][columns], its rows c_stride floats apart, (+)= a b over `depth`, where (row, l) of a is
  * a[row * a_row_stride + l * a_depth_stride] and (l, column) of b is b[l * columns + column]; b on a border of 64 bytes.
@@ -12,6 +12,11 @@
  * alone.  AVX2 and AVX-512 fuse each multiply-add: the same bits.  The plain level rounds twice. */
 typedef void qk_tile(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
                      const float *b, size_t depth);
+
+/* terms.h says what it does. */
+struct qk_terms_product;
+typedef void qk_terms_multiply(float *c, size_t c_stride, bool add, const struct qk_terms_product *product, size_t row0,
+                               size_t n_rows, size_t column0, size_t n_columns);
 
 struct qk_level {
     const char *name;       /* "avx2" */
@@ -46,6 +51,8 @@ qk_tile qk_tile_plain, qk_tile_avx2, qk_tile_avx512;
 void qk_turn_plain(float *to, const float *from, size_t stride, size_t depth);
 void qk_turn_avx2(float *to, const float *from, size_t stride, size_t depth);
 void qk_turn_avx512(float *to, const float *from, size_t stride, size_t depth);
+/* terms_amx.c */
+qk_terms_multiply qk_terms_multiply_amx;
 
 #define QK_PLAIN_ROWS 4
 #define QK_PLAIN_COLUMNS 8

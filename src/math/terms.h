@@ -26,14 +26,9 @@ static inline size_t qk_terms_of(qk_dtype dtype)
     return dtype == QK_DTYPE_BF16 ? 1 : dtype == QK_DTYPE_F16 || dtype == QK_DTYPE_Q4_0 ? 2 : QK_MOST_TERMS;
 }
 
-/* Rows [row0, row0 + n_rows) and columns [column0, column0 + n_columns) of the product, written to c or added to it.  c
- * is the first of these entries; an entry's bits depend on its row, its column and its value in c alone.  Terms that are
- * zero change nothing: a weight kept in more bits than it needs gives the same product. */
-typedef void qk_terms_multiply(float *c, size_t c_stride, bool add, const qk_terms_product *product, size_t row0,
-                               size_t n_rows, size_t column0, size_t n_columns);
-
-/* ---- terms_amx.c */
-
-qk_terms_multiply qk_terms_multiply_amx;
+/* A qk_terms_multiply (level.h) computes rows [row0, row0 + n_rows) and columns [column0, column0 + n_columns) of the
+ * product, written to c or added to it.  c is the first of these entries; an entry's bits depend on its row, its column
+ * and its value in c alone.  Terms that are zero change nothing: a weight kept in more bits than it needs gives the same
+ * product. */
 
 #endif
