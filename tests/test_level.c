@@ -1,7 +1,7 @@
 /* test_level.c - the tile of every level that this processor has, against sums in double; what a level is called. */
 #include "floats.h"
 
-#include "math/level.h"
+#include "math/kernels.h"
 
 enum { MOST_DEPTH = 300 };
 
@@ -77,9 +77,35 @@ static void levels_are_found(void **state)
     assert_non_null(strstr(failed.message, "level \"sse9\": expected one of plain"));
 }
 
+static const size_t shapes[][3] = { { 1, 1, 1 }, { 5, 40, 9 }, { 48, 192, 256 }, { 61, 130, 300 }, { 100, 33, 520 } };
+#define N_SHAPES (sizeof shapes / sizeof *shapes)
+
+/* Whole products: where multiply-adds are fused, every level gives the same bits; in terms of bf16, the accuracy of f32. */
+static void products_of_all_levels(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < N_SHAPES; s++) {
+        size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+        float *x = random_floats(m * k, 5, 1), *w = random_floats(n * k, 6, 1), *bias = random_floats(n, 7, 1);
+        float *exact = nan_floats(m * n), *fused = NULL, *y = nan_floats(m * n);
+        qk_kernels_reference()->product(qk_kernels_reference(), exact, n, x, k, rows_of(w, n, k), bias, m, 1);
+        for (size_t i = 0; i < QK_N_LEVELS && qk_levels[i].present(); i++) {
+            const qk_kernels *plain = qk_kernels_at(&qk_levels[i], QK_OPERANDS_PLAIN);
+            const qk_kernels *terms = qk_kernels_at(&qk_levels[i], QK_OPERANDS_IN_TERMS);
+            plain->product(plain, y, n, x, k, rows_of(w, n, k), bias, m, 2);
+            assert_close(y, exact, m * n, 1e-6, qk_levels[i].name);
+            if (fused) assert_same(y, fused, m * n);
+            else if (i > 0) fused = copy_of(y, m * n);
+            terms->product(terms, y, n, x, k, rows_of(w, n, k), bias, m, 2);
+            assert_close(y, exact, m * n, 1e-6, "in terms");
+        }
+        free(x), free(w), free(bias), free(exact), free(fused), free(y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(tiles_agree), cmocka_unit_test(matrices_are_turned),
-                                        cmocka_unit_test(levels_are_found) };
+                                        cmocka_unit_test(levels_are_found), cmocka_unit_test(products_of_all_levels) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

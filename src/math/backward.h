@@ -26,7 +26,7 @@ typedef struct qk_derivatives qk_derivatives;
 struct qk_derivatives {
     const char *name;
     const qk_level *level; /* NULL: the reference */
-    bool rounded;          /* products round both operands to bf16; dbias is summed of dy as it is */
+    qk_operands operands;  /* of products; dbias is summed of dy as it is */
     /* y[m][n] = x[m][k] w[n][k]^T: dx[m][k] (+)= dy[m][n] w.  All rows dense. */
     void (*product_input)(const qk_derivatives *self, float *dx, const float *dy, const float *w, size_t m, size_t n,
                           size_t k, bool add, int n_threads);
@@ -48,7 +48,7 @@ struct qk_derivatives {
 
 const qk_derivatives *qk_derivatives_reference(void);
 /* As qk_kernels_at and the like. */
-const qk_derivatives *qk_derivatives_at(const qk_level *level, bool rounded);
+const qk_derivatives *qk_derivatives_at(const qk_level *level, qk_operands operands);
 const qk_derivatives *qk_derivatives_fast(void);
 const qk_derivatives *qk_derivatives_bf16(void);
 

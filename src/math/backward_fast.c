@@ -14,7 +14,7 @@
 static void product_input(const qk_derivatives *self, float *dx, const float *dy, const float *w, size_t m, size_t n,
                           size_t k, bool add, int n_threads)
 {
-    qk_way way = { self->level, self->rounded, n_threads };
+    qk_way way = { self->level, self->operands, n_threads };
     qk_multiply(dx, k, add, (qk_matrix){ dy, n, false }, (qk_matrix){ w, k, false }, m, k, n, &way);
 }
 
@@ -38,7 +38,7 @@ static void add_column_sums(float *dbias, const float *dy, size_t m, size_t n, i
 static void product_weight(const qk_derivatives *self, float *dw, float *dbias, const float *dy, const float *x,
                            size_t m, size_t n, size_t k, int n_threads)
 {
-    qk_way way = { self->level, self->rounded, n_threads };
+    qk_way way = { self->level, self->operands, n_threads };
     qk_multiply(dw, k, true, (qk_matrix){ dy, n, true }, (qk_matrix){ x, k, false }, n, k, m, &way);
     add_column_sums(dbias, dy, m, n, n_threads);
 }
@@ -159,7 +159,7 @@ static void attention(const qk_derivatives *self, const qk_attention_gradient *a
     const qk_attention *f = &a->forward;
     size_t n_rows = f->n_rows, n_keys = f->row0 + n_rows, d = f->head_dim, stride = f->scores_stride;
     qk_matrix dz = { a->dz, f->z_stride, false }, ds = { a->dscores, stride, false };
-    qk_way way = { self->level, false, 1 };
+    qk_way way = { self->level, QK_OPERANDS_PLAIN, 1 };
     qk_multiply(a->dscores, stride, false, dz, (qk_matrix){ f->v, f->kv_stride, true }, n_rows, n_keys, d, &way);
     for (size_t i = 0; i < n_rows; i++)
         score_gradients(a->dscores + i * stride, f->scores + i * stride, f->scale, f->row0 + i + 1, n_keys);
@@ -169,25 +169,26 @@ static void attention(const qk_derivatives *self, const qk_attention_gradient *a
     qk_multiply(a->dv, f->kv_stride, true, (qk_matrix){ f->scores, stride, true }, dz, n_keys, d, n_rows, &way);
 }
 
+#define TABLE(name, index, operands)                                                                                   \
+    { name, &qk_levels[index], operands, product_input, product_weight, rms_norm, rotate, attention, silu_mul, nll }
 #define AT(index)                                                                                                      \
-    {                                                                                                                  \
-        { "fast", &qk_levels[index], false, product_input, product_weight, rms_norm, rotate, attention, silu_mul,      \
-          nll },                                                                                                       \
-            { "bf16", &qk_levels[index], true, product_input, product_weight, rms_norm, rotate, attention, silu_mul,   \
-              nll }                                                                                                    \
-    }
+    { [QK_OPERANDS_PLAIN] = TABLE("fast", index, QK_OPERANDS_PLAIN),                                                   \
+      [QK_OPERANDS_ROUNDED] = TABLE("bf16", index, QK_OPERANDS_ROUNDED),                                               \
+      [QK_OPERANDS_IN_TERMS] = TABLE("terms", index, QK_OPERANDS_IN_TERMS) }
 
-static const qk_derivatives tables[QK_N_LEVELS][2] = {
+static const qk_derivatives tables[QK_N_LEVELS][QK_N_OPERANDS] = {
     [QK_LEVEL_PLAIN] = AT(QK_LEVEL_PLAIN),
 #if defined(__x86_64__)
     [QK_LEVEL_AVX2] = AT(QK_LEVEL_AVX2),
+    [QK_LEVEL_AVX512] = AT(QK_LEVEL_AVX512),
+    [QK_LEVEL_AMX] = AT(QK_LEVEL_AMX),
 #endif
 };
 
-const qk_derivatives *qk_derivatives_at(const qk_level *level, bool rounded)
+const qk_derivatives *qk_derivatives_at(const qk_level *level, qk_operands operands)
 {
-    return &tables[(level ? level : qk_level_best()) - qk_levels][rounded];
+    return &tables[(level ? level : qk_level_best()) - qk_levels][operands];
 }
 
-const qk_derivatives *qk_derivatives_fast(void) { return qk_derivatives_at(qk_level_best(), false); }
-const qk_derivatives *qk_derivatives_bf16(void) { return qk_derivatives_at(qk_level_best(), true); }
+const qk_derivatives *qk_derivatives_fast(void) { return qk_derivatives_at(NULL, QK_OPERANDS_PLAIN); }
+const qk_derivatives *qk_derivatives_bf16(void) { return qk_derivatives_at(NULL, QK_OPERANDS_ROUNDED); }

@@ -132,7 +132,7 @@ static double nll(float *logits, size_t n, size_t target, float scale)
     return log(sum) + top - at_target;
 }
 
-static const qk_derivatives table = { "reference", NULL,   false,     product_input, product_weight,
+static const qk_derivatives table = { "reference", NULL, QK_OPERANDS_PLAIN, product_input, product_weight,
                                       rms_norm,    rotate, attention, silu_mul,      nll };
 
 const qk_derivatives *qk_derivatives_reference(void) { return &table; }

@@ -12,7 +12,7 @@
 static void product(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
                     const qk_rows *w, const float *bias, size_t m, int n_threads)
 {
-    qk_way way = { self->level, self->rounded, n_threads };
+    qk_way way = { self->level, self->operands, n_threads };
     qk_multiply_rows(y, y_stride, (qk_matrix){ x, x_stride, false }, w, bias, m, &way);
 }
 
@@ -97,7 +97,7 @@ CLONES static void mask_and_scale(const qk_attention *a)
 
 static void attend(const qk_kernels *self, const qk_attention *a)
 {
-    qk_way way = { self->level, false, 1 };
+    qk_way way = { self->level, QK_OPERANDS_PLAIN, 1 };
     bool done = a->few && qk_attend_few(self->level, a);
     if (!done) qk_multiply(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
                 (qk_matrix){ a->k, a->kv_stride, true }, a->n_rows, a->row0 + a->n_rows, a->head_dim, &way);
@@ -106,7 +106,7 @@ static void attend(const qk_kernels *self, const qk_attention *a)
 
 static void mix(const qk_kernels *self, const qk_attention *a)
 {
-    qk_way way = { self->level, false, 1 };
+    qk_way way = { self->level, QK_OPERANDS_PLAIN, 1 };
     if (a->few) qk_mix_few(a);
     else qk_multiply(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
                 (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows, &way);
@@ -114,27 +114,29 @@ static void mix(const qk_kernels *self, const qk_attention *a)
 
 /* ---- tables */
 
+#define TABLE(name, index, operands, few)                                                                              \
+    { name, &qk_levels[index], operands, product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll, few }
 #define AT(index)                                                                                                      \
-    {                                                                                                                  \
-        { "fast", &qk_levels[index], false, product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll,            \
-          qk_product_few },                                                                                            \
-            { "bf16", &qk_levels[index], true, product, rms_norm, rotate, attend, softmax, mix, silu_mul, nll, NULL }  \
-    }
+    { [QK_OPERANDS_PLAIN] = TABLE("fast", index, QK_OPERANDS_PLAIN, qk_product_few),                                   \
+      [QK_OPERANDS_ROUNDED] = TABLE("bf16", index, QK_OPERANDS_ROUNDED, NULL),                                         \
+      [QK_OPERANDS_IN_TERMS] = TABLE("terms", index, QK_OPERANDS_IN_TERMS, qk_product_few) }
 
-static const qk_kernels tables[QK_N_LEVELS][2] = {
+static const qk_kernels tables[QK_N_LEVELS][QK_N_OPERANDS] = {
     [QK_LEVEL_PLAIN] = AT(QK_LEVEL_PLAIN),
 #if defined(__x86_64__)
     [QK_LEVEL_AVX2] = AT(QK_LEVEL_AVX2),
+    [QK_LEVEL_AVX512] = AT(QK_LEVEL_AVX512),
+    [QK_LEVEL_AMX] = AT(QK_LEVEL_AMX),
 #endif
 };
 
-const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded)
+const qk_kernels *qk_kernels_at(const qk_level *level, qk_operands operands)
 {
-    return &tables[(level ? level : qk_level_best()) - qk_levels][rounded];
+    return &tables[(level ? level : qk_level_best()) - qk_levels][operands];
 }
 
-const qk_kernels *qk_kernels_fast(void) { return qk_kernels_at(qk_level_best(), false); }
-const qk_kernels *qk_kernels_bf16(void) { return qk_kernels_at(qk_level_best(), true); }
+const qk_kernels *qk_kernels_fast(void) { return qk_kernels_at(NULL, QK_OPERANDS_PLAIN); }
+const qk_kernels *qk_kernels_bf16(void) { return qk_kernels_at(NULL, QK_OPERANDS_ROUNDED); }
 
 CLONES void qk_add_rows(float *y, const float *x, size_t n)
 {

@@ -32,7 +32,7 @@ typedef struct qk_kernels qk_kernels;
 struct qk_kernels {
     const char *name;
     const qk_level *level; /* NULL: the reference */
-    bool rounded;          /* products round both operands to bf16 (nearest, ties to even); sums are f32 */
+    qk_operands operands;  /* of products; those of attention are plain */
     /* y[m][n] = x[m][k] w[n][k]^T + bias[n] (bias may be NULL); w in any format.  Rows are *_stride floats apart.  What
      * a row comes to does not depend on the others.  Uses n_threads. */
     void (*product)(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
@@ -58,7 +58,7 @@ struct qk_kernels {
 
 const qk_kernels *qk_kernels_reference(void);
 /* The fast ones of a level; NULL: of the best. */
-const qk_kernels *qk_kernels_at(const qk_level *level, bool rounded);
+const qk_kernels *qk_kernels_at(const qk_level *level, qk_operands operands);
 /* Those of the best level. */
 const qk_kernels *qk_kernels_fast(void);
 const qk_kernels *qk_kernels_bf16(void); /* rounded */

@@ -59,6 +59,16 @@ const qk_level qk_levels[QK_N_LEVELS] = {
 #endif
 };
 
+qk_operands qk_operands_for(qk_precision precision)
+{
+    static const qk_operands operands[] = {
+        [QK_PRECISION_AUTO] = QK_OPERANDS_IN_TERMS,
+        [QK_PRECISION_F32] = QK_OPERANDS_PLAIN,
+        [QK_PRECISION_BF16] = QK_OPERANDS_ROUNDED,
+    };
+    return operands[precision];
+}
+
 const qk_level *qk_level_best(void)
 {
     size_t best = QK_N_LEVELS - 1;

@@ -41,6 +41,16 @@ typedef enum qk_level_index {
     QK_N_LEVELS
 } qk_level_index;
 
+/* What a product makes of its operands. */
+typedef enum qk_operands {
+    QK_OPERANDS_PLAIN,    /* f32 as they are */
+    QK_OPERANDS_ROUNDED,  /* to bf16 (nearest, ties to even); sums are f32 */
+    QK_OPERANDS_IN_TERMS, /* sums of bf16 terms that are f32 together, where the level has a unit for them; else plain */
+    QK_N_OPERANDS
+} qk_operands;
+
+qk_operands qk_operands_for(qk_precision precision);
+
 extern const qk_level qk_levels[QK_N_LEVELS]; /* the lowest first */
 /* The highest that is present. */
 const qk_level *qk_level_best(void);

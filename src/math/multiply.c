@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "math/fast.h"
+#include "math/terms.h"
 
 enum {
     DEPTH = 256,   /* terms of a part */
@@ -40,6 +41,8 @@ typedef struct workspace {
 } workspace;
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+static bool rounded(const product *p) { return p->way->operands == QK_OPERANDS_ROUNDED; }
 
 CLONES static void round_floats(float *x, size_t n)
 {
@@ -101,7 +104,7 @@ static void pack_right(workspace *w, const product *p, size_t j, size_t n, size_
         if (next < n) announce(p, j + next, least(n - next, width), l, depth);
         pack_panel(w->right + done * depth, p, w->piece, j + done, least(n - done, width), l, depth);
     }
-    if (p->way->rounded) round_floats(w->right, done * depth);
+    if (rounded(p)) round_floats(w->right, done * depth);
 }
 
 /* Where the tiles find their rows: row r of tile t at at[t * tile_step + r * row_step + l * depth_step]. */
@@ -133,14 +136,14 @@ static strips pack_left(workspace *w, const product *p, size_t i, size_t n, size
     const float *from = p->left.at + (p->left.turned ? l * stride + i : i * stride + l);
     if (p->left.turned) {
         pack_turned(w->left, height * packed, height, from, stride, n, depth);
-        for (size_t t = 0; t * height < n && p->way->rounded; t++)
+        for (size_t t = 0; t * height < n && rounded(p); t++)
             round_floats(w->left + t * height * packed, height * depth);
         return (strips){ w->left, height * packed, 1, height };
     }
-    if (n % height == 0 && !p->way->rounded) return (strips){ from, height * stride, stride, 1 };
+    if (n % height == 0 && !rounded(p)) return (strips){ from, height * stride, stride, 1 };
     for (size_t r = 0; r < n; r++) {
         memcpy(w->left + r * packed, from + r * stride, depth * sizeof *from);
-        if (p->way->rounded) round_floats(w->left + r * packed, depth);
+        if (rounded(p)) round_floats(w->left + r * packed, depth);
     }
     for (size_t r = n; r % height != 0; r++) memset(w->left + r * packed, 0, depth * sizeof *from);
     return (strips){ w->left, height * packed, packed, 1 };
@@ -221,21 +224,23 @@ static void unit_block(qk_bf16_unit *unit, const product *p, size_t i, size_t m,
 
 /* ---- all blocks */
 
-/* Rows and columns of a block, for as many of them as keep the threads busy to the end. */
-static void cut(size_t *rows, size_t *columns, const product *p, size_t n_threads)
+/* Rows and columns of a block, multiples of `height` and `width`, at most `most` columns: as many blocks as keep the
+ * threads busy to the end. */
+static void cut(size_t *rows, size_t *columns, const product *p, size_t n_threads, size_t most, size_t height,
+                size_t width)
 {
-    size_t width = p->way->level->columns, across = (p->n + COLUMNS - 1) / COLUMNS, down = 1;
+    size_t across = (p->n + most - 1) / most, down = 1;
     size_t even = (across + n_threads - 1) / n_threads * n_threads;
     if (p->n / even >= LEAST_COLUMNS) across = even;
     if (across < n_threads) down = (n_threads + across - 1) / across;
     *columns = ((p->n + across - 1) / across + width - 1) / width * width;
-    *rows = ((p->m + down - 1) / down + ROWS - 1) / ROWS * ROWS;
+    *rows = ((p->m + down - 1) / down + height - 1) / height * height;
 }
 
 static void all_blocks(const product *p)
 {
     size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
-    cut(&rows, &columns, p, n_threads);
+    cut(&rows, &columns, p, n_threads, COLUMNS, ROWS, p->way->level->columns);
     if (n_threads == 1) {
         workspace w;
         for (size_t j = 0; j < p->n; j += columns) block(&w, p, 0, p->m, j, least(p->n - j, columns));
@@ -249,6 +254,26 @@ static void all_blocks(const product *p)
             for (size_t i = 0; i < p->m; i += rows)
                 block(&w, p, i, least(p->m - i, rows), j, least(p->n - j, columns));
     }
+}
+
+/* The same by the level's unit for bf16 terms. */
+static void all_in_terms(const product *p)
+{
+    size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
+    qk_terms_product terms = { p->left, p->right, p->rows, p->depth, 1, 1 };
+    if (!rounded(p)) {
+        terms.left_terms = QK_MOST_TERMS;
+        terms.right_terms = p->rows ? qk_terms_of(p->rows->dtype) : QK_MOST_TERMS;
+    }
+    cut(&rows, &columns, p, n_threads, QK_TERMS_COLUMNS, QK_TERMS_SIDE, QK_TERMS_SIDE);
+    rows = least(rows, QK_TERMS_ROWS);
+#pragma omp parallel for schedule(dynamic, 1) collapse(2) num_threads((int)n_threads)
+    for (size_t j = 0; j < p->n; j += columns)
+        for (size_t i = 0; i < p->m; i += rows) {
+            size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
+            p->way->level->in_terms(p->c + i * p->c_stride + j, p->c_stride, p->add, &terms, i, m, j, n);
+            add_bias(p, i, m, j, n);
+        }
 }
 
 /* oneDNN splits sums over the threads it sees: one thread a block keeps the bits fixed. */
@@ -273,12 +298,20 @@ static void all_unit_blocks(const product *p)
     }
 }
 
+static void multiply(const product *p)
+{
+    const qk_way *way = p->way;
+    assert(p->depth > 0);
+    if (way->operands != QK_OPERANDS_PLAIN && way->level->in_terms) all_in_terms(p);
+    else if (rounded(p) && qk_bf16_unit_present()) all_unit_blocks(p);
+    else all_blocks(p);
+}
+
 void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n, size_t depth,
                  const qk_way *way)
 {
     product p = { c, c_stride, add, left, right, NULL, NULL, m, n, depth, way };
-    assert(depth > 0);
-    (way->rounded && qk_bf16_unit_present() ? all_unit_blocks : all_blocks)(&p);
+    multiply(&p);
 }
 
 void qk_multiply_rows(float *c, size_t c_stride, qk_matrix left, const qk_rows *w, const float *bias, size_t m,
@@ -287,6 +320,5 @@ void qk_multiply_rows(float *c, size_t c_stride, qk_matrix left, const qk_rows *
     const float *floats = qk_rows_floats(w);
     qk_matrix right = { floats, w->n_cols, true };
     product p = { c, c_stride, false, left, right, floats ? NULL : w, bias, m, w->n_rows, w->n_cols, way };
-    assert(p.depth > 0);
-    (way->rounded && qk_bf16_unit_present() ? all_unit_blocks : all_blocks)(&p);
+    multiply(&p);
 }

@@ -16,7 +16,7 @@ typedef struct qk_matrix {
  * and the level alone: not on the other rows and columns, nor on the threads. */
 typedef struct qk_way {
     const qk_level *level;
-    bool rounded; /* both operands are rounded to bf16 (nearest, ties to even); sums are f32 */
+    qk_operands operands;
     int n_threads;
 } qk_way;
 

@@ -95,7 +95,7 @@ static double nll(const float *logits, size_t n, size_t target)
     return log(sum) + top - logits[target];
 }
 
-static const qk_kernels table = { "reference", NULL, false,   product, rms_norm, rotate,
+static const qk_kernels table = { "reference", NULL, QK_OPERANDS_PLAIN, product, rms_norm, rotate,
                                   attend,      softmax, mix, silu_mul, nll,     product };
 
 const qk_kernels *qk_kernels_reference(void) { return &table; }

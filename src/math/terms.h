@@ -10,7 +10,9 @@
 #include "math/rows.h"
 
 #define QK_MOST_TERMS 3
-#define QK_TERMS_COLUMNS 384 /* of c that are computed from operands packed once */
+#define QK_TERMS_SIDE 32     /* a product is computed in blocks of this many rows and columns */
+#define QK_TERMS_COLUMNS 384 /* of c that are computed with weights packed once ... */
+#define QK_TERMS_ROWS 768    /* ... for so many rows: with its columns, what a second-level cache of 2 MiB holds of c */
 
 typedef struct qk_terms_product {
     qk_matrix left;

@@ -382,7 +382,7 @@ qk_status qk_pass_open(qk_pass *pass, qk_error *err)
 const qk_kernels *qk_pass_kernels(const qk_pass_spec *spec)
 {
     if (spec->reference) return qk_kernels_reference();
-    return qk_kernels_at(spec->level, spec->precision == QK_PRECISION_BF16);
+    return qk_kernels_at(spec->level, qk_operands_for(spec->precision));
 }
 
 qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass_spec *given, qk_error *err)

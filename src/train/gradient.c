@@ -114,9 +114,9 @@ static void set_up_pass(qk_gradient *g)
     p->model = g->parameters->model;
     p->config = &p->model->config;
     p->spec = &g->spec;
-    bool bf16 = s->precision == QK_PRECISION_BF16;
-    p->ops = s->reference ? qk_kernels_reference() : qk_kernels_at(s->level, bf16);
-    g->derive = s->reference ? qk_derivatives_reference() : qk_derivatives_at(s->level, bf16);
+    qk_operands operands = qk_operands_for(s->precision);
+    p->ops = s->reference ? qk_kernels_reference() : qk_kernels_at(s->level, operands);
+    g->derive = s->reference ? qk_derivatives_reference() : qk_derivatives_at(s->level, operands);
     p->layout = (qk_layout){ .longest = s->longest,
                              .batch_rows = qk_padded_rows(s->max_rows),
                              .block_rows = QK_BLOCK_ROWS,
