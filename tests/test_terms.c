@@ -6,8 +6,9 @@
 #include "math/level.h"
 #include "math/terms.h"
 
-static const size_t shapes[][3] = { { 1, 1, 1 },     { 1, 300, 7 },    { 7, 5, 3 },      { 31, 33, 257 }, { 32, 32, 32 },
-                                    { 48, 64, 256 }, { 97, 31, 130 },  { 65, 417, 65 },  { 40, 65, 513 }, { 96, 130, 300 } };
+static const size_t shapes[][3] = { { 1, 1, 1 },   { 1, 300, 7 },   { 7, 5, 3 },    { 31, 33, 257 },
+                                    { 32, 32, 32 }, { 48, 64, 256 }, { 97, 31, 130 }, { 65, 417, 65 },
+                                    { 40, 65, 513 }, { 96, 130, 300 } };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
 static const qk_level *level_with_terms(void)

@@ -30,7 +30,7 @@ static inline size_t qk_terms_of(qk_dtype dtype)
 
 /* A qk_terms_multiply (level.h) computes rows [row0, row0 + n_rows) and columns [column0, column0 + n_columns) of the
  * product, written to c or added to it.  c is the first of these entries; an entry's bits depend on its row, its column
- * and its value in c alone.  Terms that are zero change nothing: a weight kept in more bits than it needs gives the same
- * product. */
+ * and its value in c alone.  Terms that are zero change nothing: a weight kept in more bits than it needs
+ * gives the same product. */
 
 #endif

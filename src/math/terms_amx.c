@@ -27,7 +27,7 @@ enum {
 #define TILES __attribute__((target("amx-tile,amx-bf16")))
 #define ALIGNED __attribute__((aligned(64)))
 
-/* Numbers of an operand, the depth side by side: entry (i, STEP * s + l) is at[s * step_stride + i * row_stride + l]. */
+/* An operand, the depth side by side: entry (i, STEP * s + l) is at[s * step_stride + i * row_stride + l]. */
 typedef struct view {
     const float *at;
     size_t row_stride, step_stride;
@@ -132,10 +132,21 @@ static void pack_left(workspace *w, const qk_terms_product *p, size_t row, size_
         cut_step(to, v.at, v.row_stride, n_rows, depth - done, p->left_terms);
 }
 
+/* bf16 weights that need no cutting: turned from where they lie, two side by side as one float.  False: they do. */
+static bool turn_pairs(uint16_t *to, const qk_rows *w, size_t column, size_t n_columns, size_t l, size_t depth)
+{
+    bool whole = w && w->dtype == QK_DTYPE_BF16 && w->interleaved_heads == 0 && w->n_cols % 2 == 0;
+    if (!whole || n_columns < SIDE || depth % STEP != 0) return false;
+    const uint8_t *from = w->data + (column * w->n_cols + l) * sizeof *to;
+    qk_turn_avx512((float *)(void *)to, (const float *)(const void *)from, w->n_cols / 2, depth / 2);
+    return true;
+}
+
 /* Columns [column, column + n_columns), at most 32, to `to`. */
 static void pack_right(uint16_t *to, workspace *w, const qk_terms_product *p, size_t column, size_t n_columns, size_t l,
                        size_t depth)
 {
+    if (p->right_terms == 1 && turn_pairs(to, p->rows, column, n_columns, l, depth)) return;
     view v = right_view(p, w->floats, column, n_columns, l, depth);
     for (size_t done = 0; done < depth; done += STEP, v.at += v.step_stride) {
         cut_step(w->unturned, v.at, v.row_stride, n_columns, depth - done, p->right_terms);
