@@ -1,7 +1,7 @@
 /* test_level.c - the tile of every level that this processor has, against sums in double; what a level is called. */
 #include "floats.h"
 
-#include "math/kernels.h"
+#include "math/backward.h"
 
 enum { MOST_DEPTH = 300 };
 
@@ -103,9 +103,35 @@ static void products_of_all_levels(void **state)
     }
 }
 
+/* The same of gradients; x stands for what is added to, dx for what is written. */
+static void gradients_of_all_levels(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < N_SHAPES; s++) {
+        size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+        float *dy = random_floats(m * n, 8, 1), *x = random_floats(m * k, 9, 1), *w = random_floats(n * k, 10, 1);
+        float *dx = nan_floats(m * k), *dw = copy_of(w, n * k), *y = nan_floats(m * k);
+        const qk_derivatives *exact = qk_derivatives_reference();
+        exact->product_input(exact, dx, dy, w, m, n, k, false, 1);
+        exact->product_weight(exact, dw, NULL, dy, x, m, n, k, 1);
+        for (size_t i = 0; i < QK_N_LEVELS && qk_levels[i].present(); i++)
+            for (int o = 0; o < 2; o++) {
+                const qk_derivatives *d = qk_derivatives_at(&qk_levels[i], o ? QK_OPERANDS_IN_TERMS : QK_OPERANDS_PLAIN);
+                float *sum = copy_of(w, n * k);
+                d->product_input(d, y, dy, w, m, n, k, false, 2);
+                d->product_weight(d, sum, NULL, dy, x, m, n, k, 2);
+                assert_close(y, dx, m * k, 1e-6, "product_input");
+                assert_close(sum, dw, n * k, 1e-6, "product_weight");
+                free(sum);
+            }
+        free(dy), free(x), free(w), free(dx), free(dw), free(y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(tiles_agree), cmocka_unit_test(matrices_are_turned),
-                                        cmocka_unit_test(levels_are_found), cmocka_unit_test(products_of_all_levels) };
+                                        cmocka_unit_test(levels_are_found), cmocka_unit_test(products_of_all_levels),
+                                        cmocka_unit_test(gradients_of_all_levels) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,9 +57,9 @@ for name in "$@"; do
     cp "$BUILD/tests/test_$name" "$work/root/"
     echo "$settings QK_TEST_DATA=/data QK_PROGRAM=/qkscope /test_$name" >>"$work/root/commands"
 done
-for program in "$work"/root/qkscope "$work"/root/test_*; do
-    LD_LIBRARY_PATH="$BUILD" ldd "$program"
-done | grep -o '/[^ ]*' | sort -u | while read -r library; do
+for program in qkscope $(printf 'tests/test_%s ' "$@"); do
+    ldd "$BUILD/$program"
+done | sed -n 's|.*[[:space:]]\(/[^ ]*\).*|\1|p' | sort -u | while read -r library; do
     case $library in
     */ld-linux*) cp -L "$library" "$work/root/lib64/" ;;
     *) cp -L "$library" "$work/root/lib/" ;;
