@@ -30,6 +30,8 @@ settings="QKSCOPE_LEVEL=$level CMOCKA_MESSAGE_OUTPUT=TAP OMP_WAIT_POLICY=passive
 
 if [ -n "${QKSCOPE_EMULATOR:-}" ]; then
     bad=0
+    # shellcheck disable=SC2086
+    env $settings $QKSCOPE_EMULATOR "$BUILD/qkscope" --version || fail "no $level there"
     for name in "$@"; do
         # shellcheck disable=SC2086
         env $settings QK_TEST_DATA="$PWD/tests/data" QK_PROGRAM="$PWD/$BUILD/qkscope" \
