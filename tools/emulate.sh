@@ -81,11 +81,12 @@ grub-mkrescue -o "$work/cd.iso" "$work/cd" --install-modules="normal linux iso96
     --themes="" >"$work/grub.log" 2>&1 || { cat "$work/grub.log" >&2; fail "grub-mkrescue failed"; }
 
 bios=$(cd "$QKSCOPE_BOCHS/bios" && pwd)
+for start in "$bios"/SeaBIOS/bios.bin-*; do :; done # the newest
 cat >"$work/bochsrc" <<END
 display_library: nogui
 megs: 1024
 cpu: model=corei7_skylake_x, count=1, ips=50000000, reset_on_triple_fault=0$features
-romimage: file=$(ls "$bios"/SeaBIOS/bios.bin-* | tail -n 1)
+romimage: file=$start
 vgaromimage: file=$bios/VGABIOS-lgpl/VGABIOS-lgpl-latest.bin
 ata0-master: type=cdrom, path=$work/cd.iso, status=inserted
 boot: cdrom
