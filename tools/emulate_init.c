@@ -8,6 +8,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 enum { MOST_WORDS = 62 };
@@ -58,7 +59,7 @@ int main(void)
     }
     printf("== done\n");
     fflush(stdout);
-    fsync(1);
+    tcdrain(1); /* or the last words are lost */
     if (iopl(3) == 0) /* what an emulator listens to */
         for (const char *word = "Shutdown"; *word; word++) outb((unsigned char)*word, 0x8900);
     reboot(RB_POWER_OFF);
