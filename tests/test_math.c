@@ -158,7 +158,7 @@ static void weights_of_any_format_agree(void **state)
                     if (!qk_levels[l].present() || n * k % qk_dtype_describe(formats[f])->block_elements) continue;
                     uint8_t *bytes = random_rows(formats[f], n * k, 40 + s);
                     qk_rows w = { bytes, formats[f], n, k, heads };
-                    const qk_kernels *fast = qk_kernels_at(&qk_levels[l], false), *plain = qk_kernels_reference();
+                    const qk_kernels *fast = qk_kernels_at(&qk_levels[l], QK_OPERANDS_PLAIN), *plain = qk_kernels_reference();
                     float *x = random_floats(m * k, 5, 1), *b = random_floats(n, 6, 1), *alone = nan_floats(m * n);
                     float *y1 = nan_floats(m * n), *y2 = nan_floats(m * n);
                     plain->product(plain, y1, n, x, k, &w, b, m, 1);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # emulate.sh LEVEL [TEST...] - test programs at a level of the processor that this machine does not have: avx512 or amx.
-# Tests: names as meson knows them (level terms math bf16 backward golden pass gradient unless told).  Takes minutes.
+# Tests: names as meson knows them (level terms math bf16 backward golden pass unless told).  Takes minutes.
 #
 # With QKSCOPE_EMULATOR (words in front of a program that run it on another processor) the programs run under that.
 # Else a whole machine is emulated, for which this must be set:
@@ -22,7 +22,7 @@ amx) features=', add_features="amx,amx_bf16,amx_int8"' ;;
 esac
 level=$1
 shift
-[ $# -gt 0 ] || set -- level terms math bf16 backward golden pass gradient
+[ $# -gt 0 ] || set -- level terms math bf16 backward golden pass
 for name in "$@"; do [ -x "$BUILD/tests/test_$name" ] || fail "$BUILD/tests/test_$name: not built"; done
 settings="QKSCOPE_LEVEL=$level CMOCKA_MESSAGE_OUTPUT=TAP OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2"
 
