@@ -3,6 +3,7 @@
 
 #include "math/dtype.h"
 #include "math/kernels.h"
+#include "math/multiply.h"
 #include "math/rows.h"
 
 static const size_t sizes[] = { 1, 2, 7, 31, 48, 65, 513, 4097 };
@@ -54,6 +55,43 @@ static void pieces_are_the_whole(void **state)
 }
 
 /* Few rows: the plain product, and a row's bits whatever stands beside it and whoever computes it. */
+/* A product that leaves a corner out is the whole one, bit for bit, wherever its corner is not: rows [0, m) stand at
+ * `diagonal` of a sequence of `keys`. */
+static void corners_are_left_out(const qk_level *level, size_t m, size_t diagonal, size_t keys, size_t d)
+{
+    qk_way whole = { level, QK_OPERANDS_PLAIN, 1 }, cut = { level, QK_OPERANDS_PLAIN, 1, QK_CORNER_C, diagonal };
+    float *q = random_floats(m * d, 1, 1), *k = random_floats(keys * d, 2, 1), *p = random_floats(m * keys, 3, 1);
+    float *s1 = nan_floats(m * keys), *s2 = nan_floats(m * keys), *z1 = nan_floats(m * d), *z2 = nan_floats(m * d);
+    float *g1 = random_floats(keys * d, 4, 1), *g2 = random_floats(keys * d, 4, 1);
+    for (size_t i = 0; i < m; i++)
+        for (size_t l = diagonal + i + 1; l < keys; l++) p[i * keys + l] = 0;
+    qk_multiply(s1, keys, false, (qk_matrix){ q, d, false }, (qk_matrix){ k, d, true }, m, keys, d, &whole);
+    qk_multiply(s2, keys, false, (qk_matrix){ q, d, false }, (qk_matrix){ k, d, true }, m, keys, d, &cut);
+    for (size_t i = 0; i < m; i++)
+        assert_memory_equal(s1 + i * keys, s2 + i * keys,
+                            (diagonal + i < keys ? diagonal + i + 1 : keys) * sizeof(float));
+    if (diagonal + 64 < keys) assert_true(isnan(s2[keys - 1])); /* it was left out */
+    cut.corner = QK_CORNER_LEFT;
+    qk_multiply(z1, d, false, (qk_matrix){ p, keys, false }, (qk_matrix){ k, d, false }, m, d, keys, &whole);
+    qk_multiply(z2, d, false, (qk_matrix){ p, keys, false }, (qk_matrix){ k, d, false }, m, d, keys, &cut);
+    assert_memory_equal(z1, z2, m * d * sizeof(float));
+    cut.corner = QK_CORNER_BELOW;
+    qk_multiply(g1, d, true, (qk_matrix){ p, keys, true }, (qk_matrix){ q, d, false }, keys, d, m, &whole);
+    qk_multiply(g2, d, true, (qk_matrix){ p, keys, true }, (qk_matrix){ q, d, false }, keys, d, m, &cut);
+    assert_memory_equal(g1, g2, keys * d * sizeof(float));
+    free(q), free(k), free(p), free(s1), free(s2), free(z1), free(z2), free(g1), free(g2);
+}
+
+static void corners_change_nothing_else(void **state)
+{
+    (void)state;
+    const size_t cases[][4] = { { 1, 0, 1, 8 }, { 64, 0, 64, 64 }, { 37, 0, 37, 20 }, { 64, 448, 512, 64 },
+                                { 50, 300, 350, 33 }, { 7, 5, 200, 16 }, { 300, 0, 300, 48 } };
+    for (int l = 0; l < QK_N_LEVELS; l++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases && qk_levels[l].present(); i++)
+            corners_are_left_out(&qk_levels[l], cases[i][0], cases[i][1], cases[i][2], cases[i][3]);
+}
+
 static void few_rows_agree(void **state)
 {
     (void)state;
@@ -332,7 +370,7 @@ static void non_finite_values_are_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_agree), cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(few_rows_agree), cmocka_unit_test(weights_of_any_format_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
+        cmocka_unit_test(products_agree), cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(few_rows_agree), cmocka_unit_test(corners_change_nothing_else), cmocka_unit_test(weights_of_any_format_agree), cmocka_unit_test(rows_agree), cmocka_unit_test(the_exponential_holds_at_its_edges),
         cmocka_unit_test(attention_agrees), cmocka_unit_test(rotation_is_orthogonal),
         cmocka_unit_test(half_floats_round_as_the_standard_says), cmocka_unit_test(rows_of_halves_are_halves),
         cmocka_unit_test(quantised_blocks_unfold),

@@ -159,12 +159,14 @@ static void attention(const qk_derivatives *self, const qk_attention_gradient *a
     const qk_attention *f = &a->forward;
     size_t n_rows = f->n_rows, n_keys = f->row0 + n_rows, d = f->head_dim, stride = f->scores_stride;
     qk_matrix dz = { a->dz, f->z_stride, false }, ds = { a->dscores, stride, false };
-    qk_way way = { self->level, QK_OPERANDS_PLAIN, 1 };
+    qk_way way = { self->level, QK_OPERANDS_PLAIN, 1, QK_CORNER_C, f->row0 };
     qk_multiply(a->dscores, stride, false, dz, (qk_matrix){ f->v, f->kv_stride, true }, n_rows, n_keys, d, &way);
     for (size_t i = 0; i < n_rows; i++)
         score_gradients(a->dscores + i * stride, f->scores + i * stride, f->scale, f->row0 + i + 1, n_keys);
+    way.corner = QK_CORNER_LEFT;
     qk_multiply(a->dq, f->q_stride, false, ds, (qk_matrix){ f->k, f->kv_stride, false }, n_rows, d, n_keys, &way);
     ds.turned = true;
+    way.corner = QK_CORNER_BELOW;
     qk_multiply(a->dk, f->kv_stride, true, ds, (qk_matrix){ f->q, f->q_stride, false }, n_keys, d, n_rows, &way);
     qk_multiply(a->dv, f->kv_stride, true, (qk_matrix){ f->scores, stride, true }, dz, n_keys, d, n_rows, &way);
 }

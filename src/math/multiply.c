@@ -164,6 +164,23 @@ static void edge_tile(workspace *w, const product *p, float *c, bool add, const 
         }
 }
 
+/* What of one tile of rows is to be computed: columns, and terms of this part. */
+typedef struct needed {
+    size_t columns, from, to;
+} needed;
+
+/* Of rows [i, i + the tile's) by the packed columns [j, j + n), terms [l, l + depth). */
+static needed needed_of(const product *p, size_t i, size_t j, size_t n, size_t l, size_t depth)
+{
+    const qk_way *way = p->way;
+    size_t behind = i + way->level->rows + way->diagonal; /* the last row's last column or term, and one */
+    needed all = { n, 0, depth };
+    if (way->corner == QK_CORNER_C) all.columns = behind > j ? least(n, behind - j) : 0;
+    if (way->corner == QK_CORNER_LEFT) all.to = behind > l ? least(depth, behind - l) : 0;
+    if (way->corner == QK_CORNER_BELOW && i > way->diagonal + l) all.from = least(depth, i - way->diagonal - l);
+    return all;
+}
+
 /* Rows [i, i + m) of c by the packed columns [j, j + n). */
 static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, size_t n, size_t l, size_t depth)
 {
@@ -176,15 +193,20 @@ static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, 
         return;
     }
     strips s = pack_left(w, p, i, m, l, depth);
-    for (size_t y = 0; y < m; y += level->rows, s.at += s.tile_step)
-        for (size_t x = 0; x < n; x += level->columns) {
+    for (size_t y = 0; y < m; y += level->rows, s.at += s.tile_step) {
+        needed part = needed_of(p, i + y, j, n, l, depth);
+        const float *a = s.at + part.from * s.depth_step;
+        if (add && part.from == part.to) continue;
+        for (size_t x = 0; x < part.columns; x += level->columns) {
             float *c = p->c + (i + y) * p->c_stride + j + x;
-            const float *b = w->right + x * depth;
+            const float *b = w->right + x * depth + part.from * level->columns;
+            size_t terms = part.to - part.from;
             if (y + level->rows <= m && x + level->columns <= n)
-                level->tile(c, p->c_stride, add, s.at, s.row_step, s.depth_step, b, depth);
+                level->tile(c, p->c_stride, add, a, s.row_step, s.depth_step, b, terms);
             else
-                edge_tile(w, p, c, add, s.at, &s, b, depth, least(m - y, level->rows), least(n - x, level->columns));
+                edge_tile(w, p, c, add, a, &s, b, terms, least(m - y, level->rows), least(n - x, level->columns));
         }
+    }
 }
 
 static void add_bias(const product *p, size_t i, size_t m, size_t j, size_t n)

@@ -12,12 +12,22 @@ typedef struct qk_matrix {
     bool turned;
 } qk_matrix;
 
+/* A corner of a product that nobody needs, as attention has them: it is not computed, tile by tile. */
+typedef enum qk_corner {
+    QK_CORNER_NONE,
+    QK_CORNER_C,     /* c[i][j], j > diagonal + i: whatever is there */
+    QK_CORNER_LEFT,  /* left[i][l] is 0 for l > diagonal + i */
+    QK_CORNER_BELOW, /* left[i][l] is 0 for i > diagonal + l */
+} qk_corner;
+
 /* How a product is computed.  What an entry comes to depends on its row of the left matrix, its column of the right one
  * and the level alone: not on the other rows and columns, nor on the threads. */
 typedef struct qk_way {
     const qk_level *level;
     qk_operands operands;
     int n_threads;
+    qk_corner corner;
+    size_t diagonal;
 } qk_way;
 
 /* c[m][n], rows c_stride apart, (+)= left[m][depth] right[depth][n]; depth > 0.  Where operands are rounded and the
