@@ -11,7 +11,7 @@
 /* Blocks of rows are cut in multiples of this: every level's tile divides it. */
 #define QK_TILE_ROWS 48
 /* Queries of one attention block. */
-#define QK_ATTENTION_ROWS 64
+#define QK_ATTENTION_ROWS 128
 
 /* One head's queries [n_rows] at positions row0.. against its keys and values 0..row0+n_rows-1. */
 typedef struct qk_attention {
