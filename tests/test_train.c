@@ -250,6 +250,10 @@ static void test_another_run_is_not_resumed(void **state)
     assert_int_equal(go(&r), QK_E_ARGUMENT);
     assert_non_null(strstr(r.error.message, "beta2: expected 0.95"));
     r.training.optimiser.beta2 = 0.95;
+    r.training.reference = true;
+    assert_int_equal(go(&r), QK_E_ARGUMENT);
+    assert_non_null(strstr(r.error.message, "level: expected"));
+    r.training.reference = false;
     json_t *settings = json_pack("{s:s}", "text", "another");
     r.training.settings = settings;
     assert_int_equal(go(&r), QK_E_ARGUMENT);

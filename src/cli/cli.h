@@ -254,6 +254,8 @@ qk_status cli_run_finish(cli_run *run, cli_command *command, const json_t *resul
 /* Free; adds to the message of an interrupted study how to go on.  Returns `status`. */
 qk_status cli_run_close(cli_run *run, qk_status status, qk_error *err);
 
+/* What the kernels run at: a level of the processor, or "reference". */
+const char *cli_level_name(const cli_command *command);
 /* manifest.json (docs/RESULTS.md) with the settings that the study says it used; NULL when out of memory. */
 json_t *cli_manifest(const cli_command *command, const cli_run *run, const json_t *results);
 /* Seconds since 1970: SOURCE_DATE_EPOCH where it is set, the clock's otherwise. */

@@ -71,6 +71,11 @@ static json_t *seeds_json(const cli_command *command)
     return seeds;
 }
 
+const char *cli_level_name(const cli_command *command)
+{
+    return command->options.reference ? "reference" : qk_level_name(command->options.level);
+}
+
 json_t *cli_manifest(const cli_command *command, const cli_run *run, const json_t *results)
 {
     json_t *used = json_object_get(results, "settings");
@@ -82,8 +87,7 @@ json_t *cli_manifest(const cli_command *command, const cli_run *run, const json_
                      "compiler", QK_BUILD_COMPILER, "flags", QK_BUILD_FLAGS, "commit", QK_BUILD_COMMIT, "machine",
                      machine_json(), "threads", qk_thread_count((int)command->options.threads), "precision",
                      cli_choice_name(OPTION_PRECISION, command->options.precision), "level",
-                     command->options.reference ? "reference" : qk_level_name(command->options.level), "models",
-                     run->models, "data", run->data, "seeds", seeds_json(command), "started", iso_time(fixed ? cli_now() : command->started),
+                     cli_level_name(command), "models", run->models, "data", run->data, "seeds", seeds_json(command), "started", iso_time(fixed ? cli_now() : command->started),
                      "finished", iso_time(cli_now()), "seconds", cli_seconds() - command->started_seconds,
                      "peak_memory_bytes", (json_int_t)usage.ru_maxrss * 1024);
 }

@@ -40,14 +40,15 @@ static json_t *data_json(const qk_documents *const *sets, size_t n_sets)
     return rows;
 }
 
-/* Only what changes numbers: a model that moved to another folder is the same model. */
+/* Only what changes numbers: a model that moved to another folder is the same model; the last bits of products are those
+ * of the level. */
 static json_t *key_json(const cli_command *command, const cli_run *run)
 {
     json_t *models = json_deep_copy(run->models), *row;
     size_t i;
     json_array_foreach(models, i, row) json_object_del(row, "path");
-    return json_pack("{s:s,s:s,s:O,s:o,s:O}", "study", command->verb->name, "version", qk_version(), "settings",
-                     run->settings, "models", models, "data", run->data);
+    return json_pack("{s:s,s:s,s:s,s:O,s:o,s:O}", "study", command->verb->name, "version", qk_version(), "level",
+                     cli_level_name(command), "settings", run->settings, "models", models, "data", run->data);
 }
 
 /* ---- the folder */

@@ -25,11 +25,12 @@ json_t *qk_trainer_settings(const qk_training *t)
     json_t *optimiser = optimiser_json(&t->optimiser);
     json_t *given = t->settings ? json_deep_copy(t->settings) : json_object();
     /* 'o' takes both over, whether it succeeds or not; NULL makes it fail */
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:b, s:I, s:o}", "optimiser", optimiser, "seed",
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:s, s:I, s:o}", "optimiser", optimiser, "seed",
                      (json_int_t)t->batch.seed, "context", (json_int_t)t->batch.context, "batch",
                      (json_int_t)t->batch.n_rows, "micro", (json_int_t)qk_trainer_micro_rows(t), "across_documents",
-                     t->batch.across_documents, "in_order", t->batch.in_order, "precision", precisions[t->precision], "reference", t->reference,
-                     "weights", (json_int_t)t->parameters->n_values, "run", given);
+                     t->batch.across_documents, "in_order", t->batch.in_order, "precision", precisions[t->precision],
+                     "level", t->reference ? "reference" : qk_level_name(t->level), "weights",
+                     (json_int_t)t->parameters->n_values, "run", given);
 }
 
 static qk_status differ(const char *key, const json_t *saved, const json_t *present, qk_error *err)
