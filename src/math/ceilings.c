@@ -5,7 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#include "math/level.h"
+
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -37,7 +39,7 @@ static float multiply_adds_plain(size_t n, float factor, float term)
     return sum;
 }
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) static float multiply_adds_avx2(size_t n, float factor, float term)
 {
     __m256 chain[CHAINS], f = _mm256_set1_ps(factor), t = _mm256_set1_ps(term), sum = _mm256_setzero_ps();
@@ -73,11 +75,10 @@ typedef struct unit {
 
 static unit best_unit(void)
 {
-#if defined(__x86_64__) && defined(__GNUC__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) return (unit){ "AVX-512", multiply_adds_avx512, 2.0 * 16 * CHAINS };
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return (unit){ "AVX2", multiply_adds_avx2, 2.0 * 8 * CHAINS };
+#if defined(__x86_64__)
+    const qk_level *best = qk_level_best();
+    if (best >= &qk_levels[QK_LEVEL_AVX512]) return (unit){ "AVX-512", multiply_adds_avx512, 2.0 * 16 * CHAINS };
+    if (best == &qk_levels[QK_LEVEL_AVX2]) return (unit){ "AVX2", multiply_adds_avx2, 2.0 * 8 * CHAINS };
 #endif
     return (unit){ "plain C", multiply_adds_plain, 2.0 * 4 * CHAINS };
 }

@@ -98,18 +98,20 @@ CLONES static void mask_and_scale(const qk_attention *a)
 static void attend(const qk_kernels *self, const qk_attention *a)
 {
     qk_way way = { self->level, QK_OPERANDS_PLAIN, 1, QK_CORNER_C, a->row0 };
-    bool done = a->few && qk_attend_few(self->level, a);
-    if (!done) qk_multiply(a->scores, a->scores_stride, false, (qk_matrix){ a->q, a->q_stride, false },
-                (qk_matrix){ a->k, a->kv_stride, true }, a->n_rows, a->row0 + a->n_rows, a->head_dim, &way);
+    qk_matrix q = { a->q, a->q_stride, false }, k = { a->k, a->kv_stride, true };
+    if (!a->few || !qk_attend_few(self->level, a))
+        qk_multiply(a->scores, a->scores_stride, false, q, k, a->n_rows, a->row0 + a->n_rows, a->head_dim, &way);
     mask_and_scale(a);
 }
 
 static void mix(const qk_kernels *self, const qk_attention *a)
 {
     qk_way way = { self->level, QK_OPERANDS_PLAIN, 1, QK_CORNER_LEFT, a->row0 };
-    if (a->few) qk_mix_few(a);
-    else qk_multiply(a->z, a->z_stride, false, (qk_matrix){ a->scores, a->scores_stride, false },
-                (qk_matrix){ a->v, a->kv_stride, false }, a->n_rows, a->head_dim, a->row0 + a->n_rows, &way);
+    qk_matrix scores = { a->scores, a->scores_stride, false }, v = { a->v, a->kv_stride, false };
+    if (a->few)
+        qk_mix_few(a);
+    else
+        qk_multiply(a->z, a->z_stride, false, scores, v, a->n_rows, a->head_dim, a->row0 + a->n_rows, &way);
 }
 
 /* ---- tables */

@@ -108,7 +108,7 @@ static qk_status prepare_score(qk_bench *b, qk_bench_result *todo, qk_error *err
     return make_sequences(b, 1, n, err);
 }
 
-static qk_status run_pass(qk_bench *b, qk_error *err)
+qk_status qk_bench_pass_run(qk_bench *b, qk_error *err)
 {
     qk_pass_result *result = NULL;
     qk_pass_spec spec = qk_study_spec(b->compute);
@@ -247,8 +247,8 @@ static const struct {
     qk_status (*prepare)(qk_bench *bench, qk_bench_result *todo, qk_error *err);
     qk_status (*run)(qk_bench *bench, qk_error *err);
 } tests[QK_N_BENCH_TESTS] = {
-    [QK_BENCH_PREFILL] = { prepare_prefill, run_pass }, [QK_BENCH_SCORE] = { prepare_score, run_pass },
-    [QK_BENCH_NORMS] = { prepare_score, qk_bench_norms_run }, [QK_BENCH_EDITS] = { prepare_edits, run_pass },
+    [QK_BENCH_PREFILL] = { prepare_prefill, qk_bench_pass_run }, [QK_BENCH_SCORE] = { prepare_score, qk_bench_pass_run },
+    [QK_BENCH_NORMS] = { prepare_score, qk_bench_norms_run }, [QK_BENCH_EDITS] = { prepare_edits, qk_bench_pass_run },
     [QK_BENCH_DECODE] = { prepare_decode, run_decode }, [QK_BENCH_STUDY] = { prepare_study, qk_bench_study_run },
     [QK_BENCH_TRAIN] = { prepare_train, run_train },
 };

@@ -28,6 +28,8 @@ typedef struct qk_bench {
 
 /* For the passes of a run. */
 qk_progress qk_bench_progress(qk_bench *bench);
+/* One scoring of all sequences under all conditions. */
+qk_status qk_bench_pass_run(qk_bench *bench, qk_error *err);
 
 /* ---- bench_study.c */
 

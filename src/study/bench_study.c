@@ -88,18 +88,7 @@ qk_status qk_bench_norms_run(qk_bench *b, qk_error *err)
 qk_status qk_bench_study_run(qk_bench *b, qk_error *err)
 {
     qk_norms *norms = NULL;
-    qk_pass_result *result = NULL;
-    qk_pass_spec spec = qk_study_spec(b->compute);
     qk_status status = run_norms(&norms, b, false, err);
     qk_norms_free(norms);
-    if (status) return status;
-    spec.progress = qk_bench_progress(b);
-    spec.sequences = b->sequences;
-    spec.n_sequences = b->n_sequences;
-    spec.conditions = b->conditions;
-    spec.n_conditions = b->n_conditions;
-    spec.score = true;
-    status = qk_pass_run(&result, b->model, &spec, err);
-    qk_pass_result_free(result);
-    return status;
+    return status ? status : qk_bench_pass_run(b, err);
 }
