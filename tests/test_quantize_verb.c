@@ -2,7 +2,7 @@
  * manifest, report, info and plans say of it, what is refused; the peak of memory, and threads. */
 #include <jansson.h>
 
-#include "program.h"
+#include "printed_json.h"
 #include "study_files.h"
 
 /* A golden llama2.c file whose tokenizer of single characters lies beside it, and a model of 77M parameters. */
@@ -18,16 +18,6 @@ static int make_models(void **state)
     snprintf(command, sizeof command, "'%s' '--tokenizer=%s' '%s' 1024 6 8 8 2816 4096 128", getenv("QK_MAKE_MODEL"),
              data_path("tokenizers/llama2.json"), work_path("wide"));
     return system(command);
-}
-
-static json_t *json_of(outcome o)
-{
-    json_error_t error;
-    if (o.code != 0) fail_msg("exit %d: %s", o.code, o.err);
-    json_t *object = json_loadb(o.out, o.n_out, 0, &error);
-    if (!object) fail_msg("stdout is not JSON: %s at %d in: %.300s", error.text, error.position, o.out);
-    outcome_free(&o);
-    return object;
 }
 
 static const char *text_of(const json_t *row, const char *key)

@@ -1,7 +1,7 @@
 /* test_verbs.c - every verb of the real program on golden models: what it prints, what it leaves, what it refuses. */
 #include <jansson.h>
 
-#include "program.h"
+#include "printed_json.h"
 #include "study_files.h"
 
 /* A golden llama2.c file whose tokenizer of single characters lies beside it. */
@@ -21,17 +21,6 @@ static int make_demo(void **state)
     qk_map_close(&map);
     write_tokenizer(work_path("tokenizer.bin"));
     return 0;
-}
-
-/* stdout of a command that must succeed, parsed; nothing but the object stands there. */
-static json_t *json_of(outcome o)
-{
-    json_error_t error;
-    if (o.code != 0) fail_msg("exit %d: %s", o.code, o.err);
-    json_t *object = json_loadb(o.out, o.n_out, 0, &error);
-    if (!object) fail_msg("stdout is not JSON: %s at %d in: %.300s", error.text, error.position, o.out);
-    outcome_free(&o);
-    return object;
 }
 
 static json_t *json_file(const char *path)
@@ -354,6 +343,10 @@ static void test_massive(void **state)
     assert_rejected(run_program("massive", demo(), "--limit", "3", "-c", "64", "-o", run), 2, "--resume");
     assert_rejected(run_program("massive", demo(), "--limit", "3", "-c", "64", "-o", run, "--resume", "--lambda", "4"),
                     2, "lambda");
+    assert_int_equal(setenv("QKSCOPE_LEVEL", "plain", 1), 0); /* other bits, where it is not the only level */
+    if (strcmp(qk_level_name(NULL), "plain") != 0)
+        assert_rejected(run_program("massive", demo(), "--limit", "3", "-c", "64", "-o", run, "--resume"), 2, "level");
+    unsetenv("QKSCOPE_LEVEL");
     assert_rejected(run_program("massive", demo(), "--resume"), 2, "-o");
 
     const char *const words[] = { "massive", demo(), "--limit", "1", "-c", "16", "--no-run", "-q", NULL };
