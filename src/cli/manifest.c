@@ -86,8 +86,8 @@ json_t *cli_manifest(const cli_command *command, const cli_run *run, const json_
                      command_json(command), "settings", used ? used : run->settings, "version", qk_version(), "build",
                      "compiler", QK_BUILD_COMPILER, "flags", QK_BUILD_FLAGS, "commit", QK_BUILD_COMMIT, "machine",
                      machine_json(), "threads", qk_thread_count((int)command->options.threads), "precision",
-                     cli_choice_name(OPTION_PRECISION, command->options.precision), "level",
-                     cli_level_name(command), "models", run->models, "data", run->data, "seeds", seeds_json(command), "started", iso_time(fixed ? cli_now() : command->started),
-                     "finished", iso_time(cli_now()), "seconds", cli_seconds() - command->started_seconds,
-                     "peak_memory_bytes", (json_int_t)usage.ru_maxrss * 1024);
+                     cli_choice_name(OPTION_PRECISION, command->options.precision), "level", cli_level_name(command),
+                     "models", run->models, "data", run->data, "seeds", seeds_json(command), "started",
+                     iso_time(fixed ? cli_now() : command->started), "finished", iso_time(cli_now()), "seconds",
+                     cli_seconds() - command->started_seconds, "peak_memory_bytes", (json_int_t)usage.ru_maxrss * 1024);
 }

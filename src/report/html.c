@@ -63,7 +63,6 @@ static void put_what_was_run(FILE *stream, const qk_results *results)
         { "rotation", "rope", QK_CELL_TEXT, NULL },
         { "base", "rope_theta", QK_CELL_NUMBER, "theta" },
         { "parameters", "parameters", QK_CELL_NUMBER, NULL },
-        { "quantised", "quantize", QK_CELL_TEXT, "matrices of the layers, while loading" },
         { NULL, NULL, 0, NULL },
     };
     static const qk_html_column documents[] = {

@@ -105,8 +105,7 @@ qk_status qk_warn_documents(json_t *warnings, const qk_documents *documents, siz
                               documents->n);
     }
     if (!status && n_cut) {
-        status = qk_json_warn(warnings, err, "%zu of %zu documents were cut to %zu tokens", n_cut, documents->n,
-                              context);
+        status = qk_json_warn(warnings, err, "cut to %zu tokens: %zu of %zu documents", context, n_cut, documents->n);
     }
     if (!status && n_repetitive) {
         status = qk_json_warn(warnings, err, "%zu of %zu documents are repetitive: a model copies them from its "
