@@ -180,6 +180,28 @@ static void test_gradual(void **state)
     qk_model_close(source);
 }
 
+/* By the cube of what is ahead, resumed too, and gone at the end as by the other law. */
+static void test_cubic(void **state)
+{
+    (void)state;
+    static const float left[] = { 0.421875f, 0.125f, 0.015625f, 0, 0 }; /* (3/4)^3, (2/4)^3, ... */
+    qk_drope *drope;
+    qk_model *source = open_golden("mha");
+    qk_drope_plan plan = { .n_gradual = 4, .law = QK_GRADUAL_CUBIC };
+    assert_ok(qk_drope_new(&drope, source, &plan, err));
+    qk_training_hook hook = qk_drope_hook(drope);
+    const float *amounts = qk_drope_parameters(drope)->model->config.rope_amounts;
+    for (int i = 0; i < 8; i++) assert_true(amounts[i] == 1);
+    for (uint64_t step = 0; step < 5; step++) {
+        assert_ok(hook.before_step(hook.user, step, err));
+        for (int i = 0; i < 8; i++) assert_true(amounts[i] == left[step]);
+    }
+    assert_ok(hook.start(hook.user, 2, NULL, err));
+    for (int i = 0; i < 8; i++) assert_true(amounts[i] == left[1]);
+    qk_drope_free(drope);
+    qk_model_close(source);
+}
+
 /* What stands still already stays so, and only what was chosen falls. */
 static void test_gradual_in_part(void **state)
 {
@@ -258,8 +280,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conversions),     cmocka_unit_test(test_order_is_lost), cmocka_unit_test(test_gradual),
-        cmocka_unit_test(test_gradual_in_part), cmocka_unit_test(test_refused),       cmocka_unit_test(test_idle_norm),
+        cmocka_unit_test(test_conversions), cmocka_unit_test(test_order_is_lost),   cmocka_unit_test(test_gradual),
+        cmocka_unit_test(test_cubic),       cmocka_unit_test(test_gradual_in_part), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_idle_norm),
     };
     return cmocka_run_group_tests(tests, make_scratch, drop_scratch);
 }

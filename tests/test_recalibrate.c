@@ -117,6 +117,8 @@ static void test_refused(void **state)
                     "--gradual: expected steps to train");
     assert_rejected(run_program("recalibrate", demo(), "--texts", texts, "--steps", "2", "--gradual", "5", "-o", none),
                     2, "--gradual 5: expected at most the 2 steps");
+    assert_rejected(run_program("recalibrate", demo(), "--texts", texts, "--steps", "2", "--gradual-law", "cubic",
+                                "-o", none), 2, "--gradual-law: expected --gradual beside it");
     assert_rejected(run_program("recalibrate", demo(), "--control", "rope", "--drop-pairs", "slow", "--steps", "0",
                                 "-o", none), 2, "--control rope: expected no --drop-pairs beside it");
     assert_rejected(run_program("recalibrate", demo(), "--control", "uniform", "--steps", "0", "-o", none), 2,
@@ -260,10 +262,13 @@ static void test_resume(void **state)
                                          "tracked.csv" };
     static const char *const more[] = { "-q", "--gradual", "15", "--qk-norm", "q", NULL };
     static const char *const again[] = { "-q", "--gradual", "15", "--qk-norm", "q", "--resume", NULL };
+    static const char *const other_law[] = { "-q",        "--gradual", "15", "--gradual-law", "cubic",
+                                             "--qk-norm", "q",         "--resume", NULL };
     const char *whole = work_path("whole"), *parts = work_path("parts");
     assert_done(train(whole, more));
     int first = stop_at(parts, 8, SIGINT, more), second = stop_at(parts, 17, SIGKILL, again);
     assert_true((first == 130 && second == 128 + SIGKILL)); /* else it was not stopped, and this test shows nothing */
+    assert_rejected(train(parts, other_law), 2, "settings.gradual-law: expected \"cubic\", found \"linear\"");
     assert_done(train(parts, again));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_same_file(whole, parts, files[i]);
     json_t *results = read_json(whole, "results.json"), *track = json_object_get(results, "track");

@@ -40,7 +40,8 @@ typedef enum cli_option_id {
     OPTION_TRACK, OPTION_TRACK_DOCUMENTS,
     OPTION_PROMPT, OPTION_PROMPT_FILE, OPTION_MAX_NEW_TOKENS, OPTION_TEMPERATURE, OPTION_TOP_P, OPTION_STOP,
     OPTION_PHASE, OPTION_IGNORE_END, OPTION_CONDITIONS, OPTION_EDIT,
-    OPTION_DROP_LAYERS, OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_QK_NORM, OPTION_TEMPERATURE_CONTEXT,
+    OPTION_DROP_LAYERS, OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_GRADUAL_LAW, OPTION_QK_NORM,
+    OPTION_TEMPERATURE_CONTEXT,
     OPTION_METHOD, OPTION_LENGTHS, OPTION_FIND, OPTION_HAYSTACK, OPTION_FIND_LENGTHS, OPTION_DEPTHS, OPTION_TRIALS, OPTION_ROPE_SCALE,
     OPTION_TEMPERATURE_SLOPE, OPTION_SLIDING,
     OPTION_PROBES, OPTION_PROBE_TOKENS, OPTION_PROBE_SEED, OPTION_KEY_LENGTH, OPTION_KEY_ALPHABET,
@@ -84,7 +85,7 @@ typedef struct cli_options {
     double hold_out, learning_rate, min_lr, weight_decay, beta1, beta2, epsilon, clip, init_std;
     const qk_level *level; /* of the processor, as QKSCOPE_LEVEL says */
     int precision, criterion, site, preset, protocol, op, control, part; /* the value of the chosen row */
-    int schedule, dtype, qk_norm, phase, score, format, kind;
+    int schedule, dtype, gradual_law, qk_norm, phase, score, format, kind;
     int figures, tensors, categories, conditions, quantize;                                 /* bit sets */
     int methods, find, haystack;                                                /* of context: bit sets, plain? */
     const char *lengths, *find_lengths, *depths;

@@ -5,7 +5,7 @@
 #include "model/scaling.h"
 #include "study/bench.h"
 #include "text/world.h"
-#include "train/train.h"
+#include "train/drope.h"
 
 static const cli_choice precisions[] = {
     { "auto", QK_PRECISION_AUTO },
@@ -122,6 +122,9 @@ static const cli_choice schedules[] = {
     { "constant", QK_SCHEDULE_CONSTANT },
     { "wsd", QK_SCHEDULE_WSD },
     { NULL, 0 },
+};
+static const cli_choice gradual_laws[] = {
+    { "linear", QK_GRADUAL_LINEAR }, { "cubic", QK_GRADUAL_CUBIC }, { NULL, 0 },
 };
 static const cli_choice phases[] = { { "all", QK_PHASE_ALL }, { "prefill", QK_PHASE_PREFILL }, { NULL, 0 } };
 static const cli_choice conditions[] = {
@@ -357,6 +360,9 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
                                    "context), or fast (all)" },
     [OPTION_GRADUAL] = { "gradual", "STEPS", 0, GROUP_QUESTION, MATTERS COUNT(gradual, 0, 1e12),
                          .doc = "the rotation falls to nothing within STEPS steps (0: at once)" },
+    [OPTION_GRADUAL_LAW] = { "gradual-law", "LAW", 0, GROUP_QUESTION, MATTERS CHOICE(gradual_law, gradual_laws),
+                             .doc = "linear: in equal steps; cubic: by the cube of what is ahead, so that most of the "
+                                    "steps have little of it left (linear)" },
     [OPTION_QK_NORM] = { "qk-norm", "N", 0, GROUP_QUESTION, MATTERS CHOICE(qk_norm, norm_places),
                          .doc = "q, k or qk: adds a norm over the whole projection" },
     [OPTION_TEMPERATURE_CONTEXT] = { "temperature-context", "N", 0, GROUP_QUESTION,

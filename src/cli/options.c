@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/option_table.h"
-#include "train/train.h"
+#include "train/drope.h"
 
 static const cli_options defaults = {
     .lambda = 5,
@@ -40,6 +40,7 @@ static const cli_options defaults = {
     .top_p = 1,
     .phase = QK_PHASE_ALL,
     .schedule = QK_SCHEDULE_COSINE,
+    .gradual_law = QK_GRADUAL_LINEAR,
     .dtype = QK_DTYPE_F32,
     .streams = 1,
     .repetitions = 5,

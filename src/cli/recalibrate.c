@@ -72,6 +72,7 @@ static qk_status make_plan(recalibration *r, cli_command *command, qk_error *err
     if (!o->given[OPTION_CONTROL]) o->control = CONTROL_NONE;
     r->plan = (qk_drope_plan){ .keep = o->control == CONTROL_ROPE,
                                .n_gradual = o->gradual,
+                               .law = (qk_gradual_law)o->gradual_law,
                                .q_norm = o->qk_norm & QK_NORM_ON_Q,
                                .k_norm = o->qk_norm & QK_NORM_ON_K };
     if (r->plan.keep && (o->drop_layers || o->drop_pairs || o->gradual))
@@ -79,6 +80,8 @@ static qk_status make_plan(recalibration *r, cli_command *command, qk_error *err
                        o->drop_layers  ? "drop-layers"
                        : o->drop_pairs ? "drop-pairs"
                                        : "gradual");
+    if (o->given[OPTION_GRADUAL_LAW] && !o->gradual)
+        return qk_fail(err, QK_E_ARGUMENT, "--gradual-law: expected --gradual beside it, found none");
     qk_status status = choose_layers(&r->plan, command, c, err);
     return status ? status : choose_pairs(&r->plan, command, c, err);
 }
@@ -98,9 +101,10 @@ static json_t *start_json(const recalibration *r, const cli_command *command)
 {
     const qk_config *c = &r->models.items[0].model->config;
     const cli_options *o = &command->options;
-    return json_pack("{s:s, s:b, s:o, s:o, s:I, s:s}", "source_sha256", r->models.items[0].sha256, "keep", r->plan.keep,
-                     "layers", mask_json(r->plan.layers, (size_t)c->n_layers), "pairs",
-                     mask_json(r->plan.pairs, (size_t)c->head_dim / 2), "gradual", (json_int_t)o->gradual, "qk_norm",
+    return json_pack("{s:s, s:b, s:o, s:o, s:I, s:s, s:s}", "source_sha256", r->models.items[0].sha256, "keep",
+                     r->plan.keep, "layers", mask_json(r->plan.layers, (size_t)c->n_layers), "pairs",
+                     mask_json(r->plan.pairs, (size_t)c->head_dim / 2), "gradual", (json_int_t)o->gradual,
+                     "gradual_law", cli_choice_name(OPTION_GRADUAL_LAW, o->gradual_law), "qk_norm",
                      o->qk_norm ? cli_choice_name(OPTION_QK_NORM, o->qk_norm) : "none");
 }
 
@@ -356,8 +360,8 @@ static qk_status run_recalibrate(cli_command *command, qk_error *err)
 }
 
 static const cli_option_id recalibrate_options[] = {
-    OPTION_DROP_LAYERS,         OPTION_DROP_PAIRS, OPTION_GRADUAL, OPTION_QK_NORM, OPTION_CONTROL,
-    OPTION_TEMPERATURE_CONTEXT, OPTIONS_TRAINING,  OPTIONS_TALK,   OPTION_END,
+    OPTION_DROP_LAYERS, OPTION_DROP_PAIRS,          OPTION_GRADUAL,   OPTION_GRADUAL_LAW, OPTION_QK_NORM,
+    OPTION_CONTROL,     OPTION_TEMPERATURE_CONTEXT, OPTIONS_TRAINING, OPTIONS_TALK,       OPTION_END,
 };
 
 const cli_verb verb_recalibrate = {
@@ -379,6 +383,6 @@ const cli_verb verb_recalibrate = {
         "  qkscope recalibrate models/tiny --world 1 --tokens 2000000 --track 50 -o runs/pair/drope\n"
         "  qkscope recalibrate models/tiny --world 1 --tokens 2000000 --track 50 --control rope -o runs/pair/rope\n"
         "  qkscope report runs/pair\n"
-        "  qkscope recalibrate models/tiny --texts stories.jsonl --steps 500 --gradual 200 --qk-norm qk "
-        "--temperature-context 2048 -o runs/gradual",
+        "  qkscope recalibrate models/tiny --texts stories.jsonl --steps 500 --gradual 200 --gradual-law cubic "
+        "--qk-norm qk --temperature-context 2048 -o runs/gradual",
 };

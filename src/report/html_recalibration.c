@@ -19,7 +19,9 @@ void qk_html_extent(FILE *stream, const qk_results *results, size_t arm)
     if (n_layers > 0 && !all)
         qk_html(stream, " %g of %g rotary pairs lose their rotation, in %g of %g layers.", n_pairs,
                 (double)model->head_dim / 2, n_layers, (double)model->n_layers);
-    if (gradual > 0) qk_html(stream, " It falls to nothing over %g steps.", gradual);
+    if (gradual > 0)
+        qk_html(stream, " It falls to nothing over %g steps%s.", gradual,
+                strcmp(qk_field_text(what, "gradual_law"), "cubic") == 0 ? ", by the cube of what is ahead" : "");
     if (normed) qk_html(stream, " A norm over the whole projection was put on %s.", norm);
     fputs("</li>\n", stream);
 }

@@ -11,13 +11,15 @@ struct qk_drope {
     float *now;            /* the amounts at the start */
     float *amounts;        /* the table that the model reads; NULL where it needs none */
     uint64_t n_gradual;
+    qk_gradual_law law;
     size_t n_dropped_layers, n_dropped_pairs;
 };
 
 /* After `n_done` of the steps in which the amounts fall. */
 static void set_amounts(qk_drope *d, uint64_t n_done)
 {
-    double left = n_done < d->n_gradual ? 1 - (double)n_done / (double)d->n_gradual : 0;
+    double ahead = n_done < d->n_gradual ? 1 - (double)n_done / (double)d->n_gradual : 0;
+    double left = d->law == QK_GRADUAL_CUBIC ? ahead * ahead * ahead : ahead;
     for (size_t i = 0; d->amounts && i < d->n_layers * d->half; i++)
         d->amounts[i] = (float)(d->given[i] * (d->kept[i] + (1 - d->kept[i]) * left));
 }
@@ -88,6 +90,7 @@ qk_status qk_drope_new(qk_drope **out, qk_model *source, const qk_drope_plan *pl
     d->n_layers = (size_t)source->config.n_layers;
     d->half = (size_t)source->config.head_dim / 2;
     d->n_gradual = plan->keep ? 0 : plan->n_gradual;
+    d->law = plan->law;
     status = qk_new_array(&d->given, d->n_layers * d->half, sizeof *d->given, "rotation amounts", err);
     if (!status) status = qk_new_array(&d->kept, d->n_layers * d->half, sizeof *d->kept, "rotation amounts", err);
     if (!status) status = qk_new_array(&d->now, d->n_layers * d->half, sizeof *d->now, "rotation amounts", err);

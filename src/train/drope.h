@@ -4,12 +4,16 @@
 
 #include "train/trainer.h"
 
+/* What is left of the rotation where a share t of its gradual removal is ahead: t, or t^3, near nothing for longer. */
+typedef enum qk_gradual_law { QK_GRADUAL_LINEAR, QK_GRADUAL_CUBIC } qk_gradual_law;
+
 /* What becomes of the rotation. */
 typedef struct qk_drope_plan {
     bool keep;              /* the control: nothing is taken away, everything else is the same */
     const uint8_t *layers;  /* [n_layers] 1 = loses it; NULL = all */
     const uint8_t *pairs;   /* [head_dim/2] rotary pairs that lose it in these layers; NULL = all */
     uint64_t n_gradual;     /* steps in which the amounts fall from 1 to 0; 0 = at once */
+    qk_gradual_law law;     /* by which they fall */
     bool q_norm, k_norm;    /* adds an RMSNorm over the whole query / key projection, its gain 1 */
 } qk_drope_plan;
 
