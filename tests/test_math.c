@@ -187,7 +187,8 @@ static void weights_of_any_format_agree(void **state)
 {
     (void)state;
     const qk_dtype formats[] = { QK_DTYPE_F32, QK_DTYPE_F16, QK_DTYPE_BF16, QK_DTYPE_Q8_0, QK_DTYPE_Q4_0, QK_DTYPE_NF4 };
-    const size_t shapes[][3] = { { 1, 1, 32 }, { 3, 6, 64 }, { 7, 18, 96 }, { 50, 250, 288 }, { 100, 34, 1056 }, { 5, 16, 48 }, { 9, 22, 80 } };
+    const size_t shapes[][3] = { { 1, 1, 32 }, { 3, 6, 64 }, { 7, 18, 96 }, { 50, 250, 288 }, { 100, 34, 1056 }, { 5, 16, 48 }, { 9, 22, 80 },
+                                 { 11, 70, 1088 }, { 2, 6, 16448 } };
     for (size_t f = 0; f < sizeof formats / sizeof *formats; f++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int heads = 0; heads < 2 && shapes[s][1] % 2 == 0; heads++)

@@ -1,13 +1,19 @@
-/* few.c - products of few rows, as decoding has them: dot products with weights that are read where they lie, once a row
- * of x, in fixed lanes.  What one comes to does not depend on which others are computed beside it. */
+/* few.c - products of few rows, as decoding has them: dot products with weights that are read where they lie, in fixed
+ * lanes.  What one comes to does not depend on which others are computed beside it. */
 #include "math/fast.h"
+
+#include <string.h>
 
 #include "math/formats.h"
 #include "math/kernels.h"
 
 enum {
-    PART = 512,    /* numbers of a row that are f32 at a time, where they are not multiplied as they lie */
-    MOST_ROWS = 16 /* of x, whose sums are kept meanwhile */
+    PART = 512,       /* numbers of a row that are f32 at a time, where they are not multiplied as they lie */
+    MOST_ROWS = 16,   /* of x, whose sums are kept meanwhile */
+    STREAMS = 8,      /* rows of x that go through the weights together, where they are multiplied as they lie */
+    ARRANGED = 16384, /* floats of x in the order of a format: rows for one stream, */
+    SHARED = 1024,    /* numbers of rows for several, so that half of them stay in the nearest cache */
+    TOGETHER = 64     /* rows of weights whose sums are kept while parts of x are gone through */
 };
 #define SERIAL_BELOW 200000 /* multiply-adds that are cheaper than waking the threads: a row is read once */
 
@@ -23,94 +29,167 @@ static double total(const float lanes[LANES])
     return sum;
 }
 
-/* As qk_dots over f32, for any processor. */
-CLONES static void plain_dots(float lanes[QK_DOT_ROWS][LANES], const float *x, const uint8_t *const w[QK_DOT_ROWS],
-                              size_t n)
+/* As qk_dots_of_one over f32, for any processor. */
+CLONES static void plain_dots_of_one(float lanes[QK_DOT_ROWS][LANES], const float *x, const uint8_t *const w[QK_DOT_ROWS],
+                                     const uint8_t *const ahead[QK_DOT_ROWS], size_t n)
 {
+    (void)ahead;
     for (size_t r = 0; r < QK_DOT_ROWS; r++) {
         const float *row = (const float *)(const void *)w[r];
-        vector sum = { 0 };
+        vector sum = *(const vector *)lanes[r];
         for (size_t i = 0; i < n; i += LANES) sum += *(const vector *)(x + i) * *(const vector *)(row + i);
         *(vector *)lanes[r] = sum;
     }
 }
 
-static qk_dots *dots_of_floats(const qk_level *level)
+static const qk_dots plain_dots = { plain_dots_of_one, NULL, NULL, 1, 1 };
+
+static const qk_dots *dots_of_floats(const qk_level *level)
 {
 #if defined(__x86_64__)
-    if (level != &qk_levels[QK_LEVEL_PLAIN]) return qk_dots_avx2[QK_DTYPE_F32]; /* those above have it too */
+    if (level != &qk_levels[QK_LEVEL_PLAIN]) return &qk_dots_avx2[QK_DTYPE_F32]; /* those above have it too */
 #endif
     (void)level;
-    return plain_dots;
+    return &plain_dots;
 }
 
 /* For weights as they lie; NULL: they are read as f32 first. */
-static qk_dots *dots_of(const qk_level *level, const qk_rows *w)
+static const qk_dots *dots_of(const qk_level *level, const qk_rows *w)
 {
     if (w->n_cols % LANES || w->n_cols % qk_dtype_describe(w->dtype)->block_elements) return NULL;
     if (w->dtype == QK_DTYPE_F32) return dots_of_floats(level);
 #if defined(__x86_64__)
-    if (level != &qk_levels[QK_LEVEL_PLAIN]) return qk_dots_avx2[w->dtype];
+    if (level != &qk_levels[QK_LEVEL_PLAIN] && qk_dots_avx2[w->dtype].one) return &qk_dots_avx2[w->dtype];
 #endif
     return NULL;
 }
 
-/* Rows of weights that go together. */
-typedef struct few_rows {
+/* A product; its rows of x. */
+typedef struct few_product {
+    float *y;
+    const float *x, *bias; /* bias or NULL */
+    size_t y_stride, x_stride, m;
     const qk_rows *w;
-    size_t row, n; /* rows [row, row + n), n at most QK_DOT_ROWS */
-} few_rows;
+    const qk_dots *dots;
+} few_product;
 
-/* y[r][0 .. n) for the m rows of x. */
-static void in_place(float *y, size_t y_stride, const float *x, size_t x_stride, size_t m, few_rows f, qk_dots *dots)
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* ---- weights as they lie */
+
+/* What one thread has of rows [row, row + m) of x, at most STREAMS: a part of their numbers. */
+typedef struct few_streams {
+    size_t row, m, part;      /* numbers of a part */
+    const float *at[STREAMS]; /* the present part, as the dot products take it */
+    float arranged[ARRANGED];
+} few_streams;
+
+static void take_part(few_streams *s, const few_product *p, size_t column, size_t n)
 {
-    float lanes[QK_DOT_ROWS][LANES];
-    const uint8_t *rows[QK_DOT_ROWS];
-    for (size_t c = 0; c < QK_DOT_ROWS; c++) rows[c] = qk_rows_at(f.w, f.row + (c < f.n ? c : 0));
-    for (size_t r = 0; r < m; r++) {
-        dots(lanes, x + r * x_stride, rows, f.w->n_cols);
-        for (size_t c = 0; c < f.n; c++) y[r * y_stride + c] = (float)total(lanes[c]);
+    size_t size = n / p->dots->in * p->dots->out;
+    for (size_t i = 0; i < s->m; i++) {
+        const float *x = p->x + (s->row + i) * p->x_stride + column;
+        s->at[i] = p->dots->arrange ? s->arranged + i * size : x;
+        if (p->dots->arrange) p->dots->arrange(s->arranged + i * size, x, n);
     }
 }
 
-/* The same where the level has no dot product for the format, or rows begin inside a block: at most MOST_ROWS rows of x. */
-static void read_first(float *y, size_t y_stride, const float *x, size_t x_stride, size_t m, few_rows f, qk_dots *dots)
+/* Where QK_DOT_ROWS rows of weights lie from a column on; rows from `end` on are the one before it. */
+static void find_rows(const uint8_t *at[QK_DOT_ROWS], const qk_rows *w, size_t row, size_t end, size_t column)
+{
+    const qk_dtype_info *format = qk_dtype_describe(w->dtype);
+    size_t before = column / format->block_elements * format->block_bytes;
+    for (size_t c = 0; c < QK_DOT_ROWS; c++) at[c] = qk_rows_at(w, least(row + c, end - 1)) + before;
+}
+
+static void dots_of_streams(float lanes[STREAMS][QK_DOT_ROWS][LANES], const few_streams *s, const qk_dots *dots,
+                            const uint8_t *const w[QK_DOT_ROWS], const uint8_t *const ahead[QK_DOT_ROWS], size_t n)
+{
+    size_t done = 0;
+    for (; dots->four && done + QK_DOT_STREAMS <= s->m; done += QK_DOT_STREAMS)
+        dots->four(lanes + done, s->at + done, w, ahead, n);
+    for (; done < s->m; done++) dots->one(lanes[done], s->at[done], w, ahead, n);
+}
+
+/* Columns [first, end) of y, at most TOGETHER of them.  x is there already where it fits in one part. */
+static void in_place(const few_product *p, few_streams *s, size_t first, size_t end, bool there)
+{
+    float lanes[TOGETHER / QK_DOT_ROWS][STREAMS][QK_DOT_ROWS][LANES];
+    const uint8_t *rows[QK_DOT_ROWS], *ahead[QK_DOT_ROWS];
+    for (size_t l = 0; l < p->w->n_cols; l += s->part) {
+        size_t n = least(p->w->n_cols - l, s->part);
+        if (!there || s->part < p->w->n_cols) take_part(s, p, l, n);
+        find_rows(ahead, p->w, first, end, l);
+        for (size_t j = first; j < end; j += QK_DOT_ROWS) {
+            memcpy(rows, ahead, sizeof rows);
+            find_rows(ahead, p->w, j + QK_DOT_ROWS, end, l);
+            if (l == 0) memset(lanes[(j - first) / QK_DOT_ROWS], 0, s->m * sizeof *lanes[0]);
+            dots_of_streams(lanes[(j - first) / QK_DOT_ROWS], s, p->dots, rows, ahead, n);
+        }
+    }
+    for (size_t i = 0; i < s->m; i++)
+        for (size_t j = first; j < end; j++)
+            p->y[(s->row + i) * p->y_stride + j] =
+                (float)total(lanes[(j - first) / QK_DOT_ROWS][i][(j - first) % QK_DOT_ROWS]);
+}
+
+static void all_in_place(const few_product *p, size_t first, size_t end)
+{
+    few_streams s;
+    for (s.row = 0; s.row < p->m; s.row += STREAMS) {
+        s.m = least(p->m - s.row, STREAMS);
+        s.part = s.m > 1 ? SHARED : p->dots->arrange ? ARRANGED / p->dots->out / 2 * 2 * p->dots->in : p->w->n_cols;
+        for (size_t j = first; j < end; j += TOGETHER) in_place(p, &s, j, least(j + TOGETHER, end), j > first);
+    }
+}
+
+/* ---- others: the level has no dot product for the format, or rows begin inside a block */
+
+/* Columns [first, first + n) of y for rows [row, row + m): at most QK_DOT_ROWS and MOST_ROWS. */
+static void read_first(const few_product *p, const qk_dots *dots, size_t row, size_t m, size_t first, size_t n)
 {
     double sum[MOST_ROWS][QK_DOT_ROWS] = { 0 };
     float memory[QK_DOT_ROWS][PART], lanes[QK_DOT_ROWS][LANES];
     const uint8_t *rows[QK_DOT_ROWS];
-    for (size_t c = 0; c < QK_DOT_ROWS; c++) rows[c] = (const uint8_t *)memory[c < f.n ? c : 0];
-    for (size_t l = 0; l < f.w->n_cols; l += PART) {
-        size_t part = f.w->n_cols - l < PART ? f.w->n_cols - l : PART, whole = part / LANES * LANES;
-        qk_rows_read(memory[0], PART, f.w, f.row, f.n, l, part);
+    for (size_t c = 0; c < QK_DOT_ROWS; c++) rows[c] = (const uint8_t *)memory[c < n ? c : 0];
+    for (size_t l = 0; l < p->w->n_cols; l += PART) {
+        size_t part = least(p->w->n_cols - l, PART), whole = part / LANES * LANES;
+        qk_rows_read(memory[0], PART, p->w, first, n, l, part);
         for (size_t r = 0; r < m; r++) {
-            const float *in = x + r * x_stride + l;
-            dots(lanes, in, rows, whole);
-            for (size_t c = 0; c < f.n; c++) {
+            const float *in = p->x + (row + r) * p->x_stride + l;
+            memset(lanes, 0, sizeof lanes);
+            dots->one(lanes, in, rows, rows, whole);
+            for (size_t c = 0; c < n; c++) {
                 sum[r][c] += total(lanes[c]);
                 for (size_t i = whole; i < part; i++) sum[r][c] += (double)in[i] * memory[c][i];
             }
         }
     }
     for (size_t r = 0; r < m; r++)
-        for (size_t c = 0; c < f.n; c++) y[r * y_stride + c] = (float)sum[r][c];
+        for (size_t c = 0; c < n; c++) p->y[(row + r) * p->y_stride + first + c] = (float)sum[r][c];
+}
+
+/* Columns [first, end) of y. */
+static void few_columns(const few_product *p, const qk_level *level, size_t first, size_t end)
+{
+    if (p->dots) all_in_place(p, first, end);
+    for (size_t j = first; j < end && !p->dots; j += QK_DOT_ROWS)
+        for (size_t r = 0; r < p->m; r += MOST_ROWS)
+            read_first(p, dots_of_floats(level), r, least(p->m - r, MOST_ROWS), j, least(end - j, QK_DOT_ROWS));
+    for (size_t r = 0; r < p->m && p->bias; r++)
+        for (size_t j = first; j < end; j++) p->y[r * p->y_stride + j] += p->bias[j];
 }
 
 void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
                     const qk_rows *w, const float *bias, size_t m, int n_threads)
 {
-    qk_dots *dots = dots_of(self->level, w);
-    size_t n = w->n_rows;
-#pragma omp parallel for num_threads(n_threads) if (m * n * w->n_cols > SERIAL_BELOW)
-    for (size_t j = 0; j < n; j += QK_DOT_ROWS) {
-        few_rows f = { w, j, n - j < QK_DOT_ROWS ? n - j : QK_DOT_ROWS };
-        if (dots) in_place(y + j, y_stride, x, x_stride, m, f, dots);
-        for (size_t r = 0; r < m && !dots; r += MOST_ROWS)
-            read_first(y + r * y_stride + j, y_stride, x + r * x_stride, x_stride, m - r < MOST_ROWS ? m - r : MOST_ROWS,
-                       f, dots_of_floats(self->level));
-        for (size_t r = 0; r < m && bias; r++)
-            for (size_t c = j; c < j + f.n; c++) y[r * y_stride + c] += bias[c];
-    }
+    few_product p = { y, x, bias, y_stride, x_stride, m, w, dots_of(self->level, w) };
+    size_t groups = (w->n_rows + QK_DOT_ROWS - 1) / QK_DOT_ROWS; /* those of one go together */
+    size_t shares = m * w->n_rows * w->n_cols > SERIAL_BELOW ? (size_t)n_threads : 1;
+#pragma omp parallel for schedule(static, 1) num_threads((int)shares) if (shares > 1)
+    for (size_t i = 0; i < shares; i++)
+        few_columns(&p, self->level, groups * i / shares * QK_DOT_ROWS,
+                    least(groups * (i + 1) / shares * QK_DOT_ROWS, w->n_rows));
 }
 
 /* ---- attention of a query or so */
@@ -118,14 +197,15 @@ void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const flo
 bool qk_attend_few(const qk_level *level, const qk_attention *a)
 {
     size_t n_keys = a->row0 + a->n_rows, stride = a->kv_stride;
-    qk_dots *dots = dots_of(level, &(qk_rows){ NULL, QK_DTYPE_F32, n_keys, a->head_dim, 0 });
+    const qk_dots *dots = dots_of(level, &(qk_rows){ NULL, QK_DTYPE_F32, n_keys, a->head_dim, 0 });
     for (size_t j = 0; j < n_keys && dots; j += QK_DOT_ROWS) {
         size_t n = n_keys - j < QK_DOT_ROWS ? n_keys - j : QK_DOT_ROWS;
         float lanes[QK_DOT_ROWS][QK_DOT_LANES];
         const uint8_t *keys[QK_DOT_ROWS];
         for (size_t c = 0; c < QK_DOT_ROWS; c++) keys[c] = (const uint8_t *)(a->k + (j + (c < n ? c : 0)) * stride);
         for (size_t i = 0; i < a->n_rows; i++) {
-            dots(lanes, a->q + i * a->q_stride, keys, a->head_dim);
+            memset(lanes, 0, sizeof lanes);
+            dots->one(lanes, a->q + i * a->q_stride, keys, keys, a->head_dim);
             for (size_t c = 0; c < n; c++) a->scores[i * a->scores_stride + j + c] = (float)total(lanes[c]);
         }
     }

@@ -1,5 +1,4 @@
-/* formats_avx2.c - number formats by AVX2: eight numbers at a time as f32, and dot products with weights as they lie in
- * the file, never written out as f32. */
+/* formats_avx2.c - number formats by AVX2, read as f32 eight numbers at a time. */
 #include "math/formats.h"
 
 #if defined(__x86_64__)
@@ -129,57 +128,5 @@ qk_read *const qk_read_avx2[QK_N_DTYPES] = {
     [QK_DTYPE_Q8_0] = read_q8_0,
     [QK_DTYPE_Q4_0] = read_q4_0,
     [QK_DTYPE_NF4] = read_nf4,
-};
-
-/* ---- dot products: a chain of fused multiply-adds a lane, four rows of weights side by side */
-
-#define DOTS(name, eight, n_bytes)                                                                                     \
-    AVX2 static void name(float lanes[QK_DOT_ROWS][WIDTH], const float *x, const uint8_t *const w[QK_DOT_ROWS],        \
-                          size_t n)                                                                                    \
-    {                                                                                                                  \
-        __m256 sum[QK_DOT_ROWS];                                                                                       \
-        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) sum[r] = _mm256_setzero_ps();                                   \
-        for (size_t i = 0; i < n; i += WIDTH) {                                                                        \
-            __m256 entries = _mm256_loadu_ps(x + i);                                                                   \
-            UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) sum[r] =                                                    \
-                _mm256_fmadd_ps(entries, eight(w[r] + n_bytes * i), sum[r]);                                           \
-        }                                                                                                              \
-        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) _mm256_storeu_ps(lanes[r], sum[r]);                             \
-    }
-DOTS(dots_f32, eight_f32, 4)
-DOTS(dots_f16, eight_f16, 2)
-DOTS(dots_bf16, eight_bf16, 2)
-
-/* A block is summed before it is scaled. */
-#define DOT_BLOCKS(name, block_of, scale_of, size, n_bytes)                                                            \
-    AVX2 static void name(float lanes[QK_DOT_ROWS][WIDTH], const float *x, const uint8_t *const w[QK_DOT_ROWS],        \
-                          size_t n)                                                                                    \
-    {                                                                                                                  \
-        __m256 sum[QK_DOT_ROWS];                                                                                       \
-        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) sum[r] = _mm256_setzero_ps();                                   \
-        for (size_t b = 0; b < n / size; b++, x += size) {                                                             \
-            UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++)                                                             \
-            {                                                                                                          \
-                __m256 q[size / WIDTH], part;                                                                          \
-                block_of(q, w[r] + n_bytes * b);                                                                       \
-                part = _mm256_mul_ps(q[0], _mm256_loadu_ps(x));                                                        \
-                UNROLLED for (int i = 1; i < size / WIDTH; i++) part =                                                 \
-                    _mm256_fmadd_ps(q[i], _mm256_loadu_ps(x + i * WIDTH), part);                                       \
-                sum[r] = _mm256_fmadd_ps(part, scale_of(w[r] + n_bytes * b), sum[r]);                                  \
-            }                                                                                                          \
-        }                                                                                                              \
-        UNROLLED for (int r = 0; r < QK_DOT_ROWS; r++) _mm256_storeu_ps(lanes[r], sum[r]);                             \
-    }
-DOT_BLOCKS(dots_q8_0, block_q8_0, half_scale, Q8_0, Q8_0_BYTES)
-DOT_BLOCKS(dots_q4_0, block_q4_0, half_scale, Q4_0, Q4_0_BYTES)
-DOT_BLOCKS(dots_nf4, block_nf4, whole_scale, NF4, NF4_BYTES)
-
-qk_dots *const qk_dots_avx2[QK_N_DTYPES] = {
-    [QK_DTYPE_F32] = dots_f32,
-    [QK_DTYPE_F16] = dots_f16,
-    [QK_DTYPE_BF16] = dots_bf16,
-    [QK_DTYPE_Q8_0] = dots_q8_0,
-    [QK_DTYPE_Q4_0] = dots_q4_0,
-    [QK_DTYPE_NF4] = dots_nf4,
 };
 #endif
