@@ -54,12 +54,12 @@ static void pieces_are_the_whole(void **state)
         }
 }
 
-/* Few rows: the plain product, and a row's bits whatever stands beside it and whoever computes it. */
 /* A product that leaves a corner out is the whole one, bit for bit, wherever its corner is not: rows [0, m) stand at
- * `diagonal` of a sequence of `keys`. */
+ * `diagonal` of a sequence of `keys`.  Sums over keys are the same where fewer keys follow. */
 static void corners_are_left_out(const qk_level *level, size_t m, size_t diagonal, size_t keys, size_t d)
 {
     qk_way whole = { level, QK_OPERANDS_PLAIN, 1 }, cut = { level, QK_OPERANDS_PLAIN, 1, QK_CORNER_C, diagonal };
+    size_t seen = diagonal + m < keys ? diagonal + m : keys;
     float *q = random_floats(m * d, 1, 1), *k = random_floats(keys * d, 2, 1), *p = random_floats(m * keys, 3, 1);
     float *s1 = nan_floats(m * keys), *s2 = nan_floats(m * keys), *z1 = nan_floats(m * d), *z2 = nan_floats(m * d);
     float *g1 = random_floats(keys * d, 4, 1), *g2 = random_floats(keys * d, 4, 1);
@@ -71,10 +71,14 @@ static void corners_are_left_out(const qk_level *level, size_t m, size_t diagona
         assert_memory_equal(s1 + i * keys, s2 + i * keys,
                             (diagonal + i < keys ? diagonal + i + 1 : keys) * sizeof(float));
     if (diagonal + 64 < keys) assert_true(isnan(s2[keys - 1])); /* it was left out */
-    cut.corner = QK_CORNER_LEFT;
+    cut.corner = whole.corner = QK_CORNER_LEFT;
+    whole.diagonal = keys; /* nothing is behind it */
     qk_multiply(z1, d, false, (qk_matrix){ p, keys, false }, (qk_matrix){ k, d, false }, m, d, keys, &whole);
     qk_multiply(z2, d, false, (qk_matrix){ p, keys, false }, (qk_matrix){ k, d, false }, m, d, keys, &cut);
     assert_memory_equal(z1, z2, m * d * sizeof(float));
+    qk_multiply(z2, d, false, (qk_matrix){ p, keys, false }, (qk_matrix){ k, d, false }, m, d, seen, &cut);
+    assert_memory_equal(z1, z2, m * d * sizeof(float));
+    whole = (qk_way){ level, QK_OPERANDS_PLAIN, 1 };
     cut.corner = QK_CORNER_BELOW;
     qk_multiply(g1, d, true, (qk_matrix){ p, keys, true }, (qk_matrix){ q, d, false }, keys, d, m, &whole);
     qk_multiply(g2, d, true, (qk_matrix){ p, keys, true }, (qk_matrix){ q, d, false }, keys, d, m, &cut);
@@ -86,12 +90,13 @@ static void corners_change_nothing_else(void **state)
 {
     (void)state;
     const size_t cases[][4] = { { 1, 0, 1, 8 }, { 64, 0, 64, 64 }, { 37, 0, 37, 20 }, { 64, 448, 512, 64 },
-                                { 50, 300, 350, 33 }, { 7, 5, 200, 16 }, { 300, 0, 300, 48 } };
+                                { 50, 300, 350, 33 }, { 7, 5, 200, 16 }, { 300, 0, 300, 48 }, { 7, 400, 900, 16 } };
     for (int l = 0; l < QK_N_LEVELS; l++)
         for (size_t i = 0; i < sizeof cases / sizeof *cases && qk_levels[l].present(); i++)
             corners_are_left_out(&qk_levels[l], cases[i][0], cases[i][1], cases[i][2], cases[i][3]);
 }
 
+/* Few rows: the plain product, and a row's bits whatever stands beside it and whoever computes it. */
 static void few_rows_agree(void **state)
 {
     (void)state;

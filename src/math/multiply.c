@@ -2,7 +2,7 @@
  *
  * A thread has a block of c, some columns wide.  For each part of the sum it packs what of the right matrix these
  * columns need, so that a tile reads it from front to end, and goes through the rows of the left matrix with it.  An
- * entry of c is the sum of its parts, of DEPTH terms each from the first on, whatever the block. */
+ * entry of c is the sum of its parts (part_of), the first one first, whatever the block. */
 #include "math/multiply.h"
 
 #include <assert.h>
@@ -13,10 +13,11 @@
 #include "math/terms.h"
 
 enum {
-    DEPTH = 256,   /* terms of a part */
-    COLUMNS = 192, /* most columns of a block: packed, they fill half of a second-level cache of 512 KiB */
-    ROWS = 48,     /* of the left matrix that are packed at a time; the rows of any level's tile divide it */
-    GAP = 16,      /* floats between copied rows, so that they do not lie a power of two apart */
+    DEPTH = 384,          /* most terms of a part */
+    PACKED = 288 * DEPTH, /* most numbers of a block's columns and a part: 442 KB of a second-level cache of 512 KiB */
+    COLUMNS = 768,        /* most columns of a block */
+    ROWS = 48,            /* of the left matrix that are packed at a time; the rows of any level's tile divide it */
+    GAP = 16,             /* floats between copied rows, so that they do not lie a power of two apart */
     LEAST_COLUMNS = 64
 };
 #define SERIAL_BELOW 2000000 /* multiply-adds that are cheaper than waking the threads */
@@ -30,17 +31,32 @@ typedef struct product {
     const float *bias;   /* or NULL */
     size_t m, n, depth;
     const qk_way *way;
+    size_t part;         /* terms of one part of a sum */
 } product;
 
 /* What one thread packs into. */
 typedef struct workspace {
-    _Alignas(64) float right[DEPTH * COLUMNS];            /* panels [depth][columns of a tile] */
+    _Alignas(64) float right[PACKED];                     /* panels [depth][columns of a tile] */
     _Alignas(64) float left[ROWS * (DEPTH + GAP)];        /* see pack_left */
     float piece[QK_LEVEL_COLUMNS * (DEPTH + GAP)];        /* of `rows`, as f32 */
     float tile[QK_LEVEL_ROWS * QK_LEVEL_COLUMNS];         /* one that reaches beyond c */
 } workspace;
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Equal parts: one of few terms costs more than its share.  A row of attention's weights ends in zeros: its sum must
+ * not depend on how many. */
+static size_t part_of(size_t depth, qk_corner corner)
+{
+    return corner == QK_CORNER_LEFT ? DEPTH : even_part(depth, DEPTH, 16);
+}
+
+/* Most columns that are packed at a time. */
+static size_t most_columns(const product *p)
+{
+    size_t width = p->way->level->columns, most = PACKED / least(p->depth, p->part) / width * width;
+    return least(most, COLUMNS);
+}
 
 static bool rounded(const product *p) { return p->way->operands == QK_OPERANDS_ROUNDED; }
 
@@ -217,8 +233,8 @@ static void add_bias(const product *p, size_t i, size_t m, size_t j, size_t n)
 
 static void block(workspace *w, const product *p, size_t i, size_t m, size_t j, size_t n)
 {
-    for (size_t l = 0; l < p->depth; l += DEPTH) {
-        size_t depth = least(p->depth - l, DEPTH);
+    for (size_t l = 0; l < p->depth; l += p->part) {
+        size_t depth = least(p->depth - l, p->part);
         pack_right(w, p, j, n, l, depth);
         for (size_t r = 0; r < m; r += ROWS) tiles(w, p, i + r, least(m - r, ROWS), j, n, l, depth);
     }
@@ -230,8 +246,8 @@ static void unit_block(qk_bf16_unit *unit, const product *p, size_t i, size_t m,
 {
     float read[QK_BF16_SIDE * DEPTH];
     qk_matrix a = p->left, b = p->right;
-    for (size_t l = 0; l < p->depth; l += DEPTH) {
-        size_t depth = least(p->depth - l, DEPTH);
+    for (size_t l = 0; l < p->depth; l += p->part) {
+        size_t depth = least(p->depth - l, p->part);
         a.at = p->left.at + (a.turned ? l * a.stride + i : i * a.stride + l);
         if (p->rows) {
             qk_rows_read(read, DEPTH, p->rows, j, n, l, depth);
@@ -262,7 +278,7 @@ static void cut(size_t *rows, size_t *columns, const product *p, size_t n_thread
 static void all_blocks(const product *p)
 {
     size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
-    cut(&rows, &columns, p, n_threads, COLUMNS, ROWS, p->way->level->columns);
+    cut(&rows, &columns, p, n_threads, most_columns(p), ROWS, p->way->level->columns);
     if (n_threads == 1) {
         workspace w;
         for (size_t j = 0; j < p->n; j += columns) block(&w, p, 0, p->m, j, least(p->n - j, columns));
@@ -301,20 +317,20 @@ static void all_in_terms(const product *p)
 /* oneDNN splits sums over the threads it sees: one thread a block keeps the bits fixed. */
 static void all_unit_blocks(const product *p)
 {
-    size_t rows = least(4 * ROWS, QK_BF16_SIDE), columns = QK_BF16_SIDE;
+    size_t rows = least(4 * ROWS, QK_BF16_SIDE), columns = QK_BF16_SIDE, most = most_columns(p);
     int n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : p->way->n_threads;
 #pragma omp parallel num_threads(n_threads)
     {
         workspace w;
         omp_set_num_threads(1);
         qk_bf16_unit *unit =
-            qk_bf16_unit_new(rows, columns, least(p->depth, DEPTH), p->left.turned, p->rows || p->right.turned);
+            qk_bf16_unit_new(rows, columns, least(p->depth, p->part), p->left.turned, p->rows || p->right.turned);
 #pragma omp for schedule(dynamic, 1) collapse(2)
         for (size_t j = 0; j < p->n; j += columns)
             for (size_t i = 0; i < p->m; i += rows) {
                 size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
                 if (unit) unit_block(unit, p, i, m, j, n);
-                for (size_t x = 0; x < n && !unit; x += COLUMNS) block(&w, p, i, m, j + x, least(n - x, COLUMNS));
+                for (size_t x = 0; x < n && !unit; x += most) block(&w, p, i, m, j + x, least(n - x, most));
             }
         qk_bf16_unit_free(unit);
     }
@@ -332,7 +348,7 @@ static void multiply(const product *p)
 void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n, size_t depth,
                  const qk_way *way)
 {
-    product p = { c, c_stride, add, left, right, NULL, NULL, m, n, depth, way };
+    product p = { c, c_stride, add, left, right, NULL, NULL, m, n, depth, way, part_of(depth, way->corner) };
     multiply(&p);
 }
 
@@ -341,6 +357,7 @@ void qk_multiply_rows(float *c, size_t c_stride, qk_matrix left, const qk_rows *
 {
     const float *floats = qk_rows_floats(w);
     qk_matrix right = { floats, w->n_cols, true };
-    product p = { c, c_stride, false, left, right, floats ? NULL : w, bias, m, w->n_rows, w->n_cols, way };
+    product p = { c, c_stride, false, left, right, floats ? NULL : w, bias, m, w->n_rows, w->n_cols, way,
+                  part_of(w->n_cols, way->corner) };
     multiply(&p);
 }
