@@ -74,18 +74,23 @@ CLONES static void round_floats(float *x, size_t n)
 
 /* ---- packing */
 
-/* to[l][width] = columns [j, j + n) of part [l, l + depth) of the right matrix, and zeros. */
+/* Panel after panel to[l][width] of `depth` rows of `n` numbers, and zeros: row by row, as they lie in memory. */
+CLONES static void pack_straight(float *to, const float *from, size_t stride, size_t n, size_t width, size_t depth)
+{
+    size_t whole = n / width * width;
+    for (size_t l = 0; l < depth; l++, from += stride, to += width) {
+        float *at = to;
+        for (size_t j = 0; j < whole; j += width, at += depth * width)
+            for (size_t v = 0; v < width; v += 8) memcpy(at + v, from + j + v, 8 * sizeof *at);
+        for (size_t v = 0; v < width && whole < n; v++) at[v] = whole + v < n ? from[whole + v] : 0;
+    }
+}
+
+/* to[l][width] = columns [j, j + n) of part [l, l + depth) of the right matrix, turned, and zeros. */
 static void pack_panel(float *to, const product *p, float *piece, size_t j, size_t n, size_t l, size_t depth)
 {
     size_t width = p->way->level->columns, stride = DEPTH + GAP;
-    const float *from = p->right.at + (p->right.turned ? j * p->right.stride + l : l * p->right.stride + j);
-    if (!p->rows && !p->right.turned) {
-        for (size_t i = 0; i < depth; i++, from += p->right.stride, to += width) {
-            for (size_t v = 0; v < n / 8; v++) memcpy(to + 8 * v, from + 8 * v, 8 * sizeof *to);
-            for (size_t v = n / 8 * 8; v < width; v++) to[v] = v < n ? from[v] : 0;
-        }
-        return;
-    }
+    const float *from = p->right.at + j * p->right.stride + l;
     if (!p->rows && n == width) {
         p->way->level->turn(to, from, p->right.stride, depth);
         return;
@@ -104,7 +109,6 @@ static void announce(const product *p, size_t j, size_t n, size_t l, size_t dept
     const qk_dtype_info *format = qk_dtype_describe(p->rows ? p->rows->dtype : QK_DTYPE_F32);
     size_t before = l / format->block_elements * format->block_bytes;
     size_t n_bytes = depth / format->block_elements * format->block_bytes;
-    if (!p->rows && !p->right.turned) return;
     for (size_t i = j; i < j + n; i++) {
         const uint8_t *row = p->rows ? qk_rows_at(p->rows, i) : (const uint8_t *)(p->right.at + i * p->right.stride);
         for (size_t b = 0; b < n_bytes && row; b += 64) __builtin_prefetch(row + before + b, 0, 2);
@@ -113,14 +117,17 @@ static void announce(const product *p, size_t j, size_t n, size_t l, size_t dept
 
 static void pack_right(workspace *w, const product *p, size_t j, size_t n, size_t l, size_t depth)
 {
-    size_t width = p->way->level->columns, done = 0;
-    announce(p, j, least(n, width), l, depth);
-    for (; done < n; done += width) {
-        size_t next = done + width;
-        if (next < n) announce(p, j + next, least(n - next, width), l, depth);
-        pack_panel(w->right + done * depth, p, w->piece, j + done, least(n - done, width), l, depth);
+    size_t width = p->way->level->columns;
+    if (p->rows || p->right.turned) {
+        announce(p, j, least(n, width), l, depth);
+        for (size_t done = 0, next = width; done < n; done = next, next += width) {
+            if (next < n) announce(p, j + next, least(n - next, width), l, depth);
+            pack_panel(w->right + done * depth, p, w->piece, j + done, least(n - done, width), l, depth);
+        }
+    } else {
+        pack_straight(w->right, p->right.at + l * p->right.stride + j, p->right.stride, n, width, depth);
     }
-    if (rounded(p)) round_floats(w->right, done * depth);
+    if (rounded(p)) round_floats(w->right, (n + width - 1) / width * width * depth);
 }
 
 /* Where the tiles find their rows: row r of tile t at at[t * tile_step + r * row_step + l * depth_step]. */
