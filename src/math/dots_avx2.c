@@ -47,7 +47,9 @@ INLINE __m256 eight_bf16(const uint8_t *p)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(sixteen_bytes(p)), 16));
 }
 
-#define DOTS(format, n_bytes, fetched)                                                                                       \
+/* Four rows of weights for one row of x, two for four.  `line`: numbers of a line of the caches, 0 where the processor
+ * sees what comes (long rows) or has it (keys). */
+#define DOTS(format, n_bytes, line)                                                                                    \
     AVX2 static void one_##format(lanes_of_one lanes, const float *x, rows_of_weights w, rows_of_weights ahead,        \
                                   size_t n)                                                                            \
     {                                                                                                                  \
@@ -55,11 +57,8 @@ INLINE __m256 eight_bf16(const uint8_t *p)
         EACH (r, ROWS) sum[r] = floats(lanes[r]);                                                                      \
         for (size_t i = 0; i < n; i += WIDTH) {                                                                        \
             __m256 entries = floats(x + i);                                                                            \
-            EACH (r, ROWS)                                                                                             \
-            {                                                                                                          \
-                sum[r] = _mm256_fmadd_ps(entries, eight_##format(w[r] + n_bytes * i), sum[r]);                         \
-                if (fetched) fetch(ahead[r] + n_bytes * i);                                                            \
-            }                                                                                                          \
+            EACH (r, ROWS) sum[r] = _mm256_fmadd_ps(entries, eight_##format(w[r] + n_bytes * i), sum[r]);              \
+            if (line && i % line == 0) EACH (r, ROWS) fetch(ahead[r] + n_bytes * i);                                   \
         }                                                                                                              \
         EACH (r, ROWS) _mm256_storeu_ps(lanes[r], sum[r]);                                                             \
     }                                                                                                                  \
@@ -77,14 +76,14 @@ INLINE __m256 eight_bf16(const uint8_t *p)
                     sum[0][s] = _mm256_fmadd_ps(entries, q0, sum[0][s]);                                               \
                     sum[1][s] = _mm256_fmadd_ps(entries, q1, sum[1][s]);                                               \
                 }                                                                                                      \
-                if (fetched) fetch(ahead[r] + n_bytes * i), fetch(ahead[r + 1] + n_bytes * i);                         \
+                if (line && i % line == 0) EACH (h, 2) fetch(ahead[r + h] + n_bytes * i);                              \
             }                                                                                                          \
             EACH (s, STREAMS) _mm256_storeu_ps(lanes[s][r], sum[0][s]), _mm256_storeu_ps(lanes[s][r + 1], sum[1][s]);  \
         }                                                                                                              \
     }
-DOTS(f32, 4, false) /* the processor sees long rows coming, and keys lie in its caches */
-DOTS(f16, 2, true)
-DOTS(bf16, 2, true)
+DOTS(f32, 4, 0)
+DOTS(f16, 2, 32)
+DOTS(bf16, 2, 32)
 
 /* ---- formats in blocks: group i of eight numbers of a block, not yet scaled; the scale; how the sum of a block begins */
 
@@ -219,17 +218,15 @@ AVX2 static void arrange_nf4(float *out, const float *x, size_t n)
             EACH (s, STREAMS) sum[s] = floats(lanes[s][r]);                                                            \
             for (size_t b = 0; b < n / size; b++) {                                                                    \
                 const uint8_t *block = w[r] + n_bytes * b;                                                             \
-                __m256 q[size / WIDTH], scale = scale_##format(block);                                                 \
+                __m256 part[STREAMS], scale = scale_##format(block), q = group_##format(block, 0, planes);             \
                 fetch(ahead[r] + n_bytes * b);                                                                         \
-                EACH (i, size / WIDTH) q[i] = group_##format(block, i, planes);                                        \
-                EACH (s, STREAMS)                                                                                      \
+                EACH (s, STREAMS) part[s] = begun_##format(q, x[s] + x_size * b);                                      \
+                UNROLLED for (int i = 1; i < size / WIDTH; i++)                                                        \
                 {                                                                                                      \
-                    const float *entries = x[s] + x_size * b;                                                          \
-                    __m256 part = begun_##format(q[0], entries);                                                       \
-                    UNROLLED for (int i = 1; i < size / WIDTH; i++) part =                                             \
-                        _mm256_fmadd_ps(q[i], floats(entries + i * WIDTH), part);                                      \
-                    sum[s] = _mm256_fmadd_ps(part, scale, sum[s]);                                                     \
+                    q = group_##format(block, i, planes);                                                              \
+                    EACH (s, STREAMS) part[s] = _mm256_fmadd_ps(q, floats(x[s] + x_size * b + i * WIDTH), part[s]);    \
                 }                                                                                                      \
+                EACH (s, STREAMS) sum[s] = _mm256_fmadd_ps(part[s], scale, sum[s]);                                    \
             }                                                                                                          \
             EACH (s, STREAMS) _mm256_storeu_ps(lanes[s][r], sum[s]);                                                   \
         }                                                                                                              \

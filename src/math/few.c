@@ -71,6 +71,7 @@ typedef struct few_product {
     size_t y_stride, x_stride, m;
     const qk_rows *w;
     const qk_dots *dots;
+    size_t row_bytes; /* of the weights, where there are dots */
 } few_product;
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -81,7 +82,7 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 typedef struct few_streams {
     size_t row, m, part;      /* numbers of a part */
     const float *at[STREAMS]; /* the present part, as the dot products take it */
-    float arranged[ARRANGED];
+    _Alignas(64) float arranged[ARRANGED];
 } few_streams;
 
 static void take_part(few_streams *s, const few_product *p, size_t column, size_t n)
@@ -94,12 +95,13 @@ static void take_part(few_streams *s, const few_product *p, size_t column, size_
     }
 }
 
-/* Where QK_DOT_ROWS rows of weights lie from a column on; rows from `end` on are the one before it. */
-static void find_rows(const uint8_t *at[QK_DOT_ROWS], const qk_rows *w, size_t row, size_t end, size_t column)
+/* Where QK_DOT_ROWS rows of weights lie from some bytes on; rows from `end` on are the one before it. */
+static void find_rows(const uint8_t *at[QK_DOT_ROWS], const few_product *p, size_t row, size_t end, size_t before)
 {
-    const qk_dtype_info *format = qk_dtype_describe(w->dtype);
-    size_t before = column / format->block_elements * format->block_bytes;
-    for (size_t c = 0; c < QK_DOT_ROWS; c++) at[c] = qk_rows_at(w, least(row + c, end - 1)) + before;
+    for (size_t c = 0; c < QK_DOT_ROWS; c++) {
+        size_t r = least(row + c, end - 1);
+        at[c] = (p->w->interleaved_heads ? qk_rows_at(p->w, r) : p->w->data + r * p->row_bytes) + before;
+    }
 }
 
 static void dots_of_streams(float lanes[STREAMS][QK_DOT_ROWS][LANES], const few_streams *s, const qk_dots *dots,
@@ -116,13 +118,14 @@ static void in_place(const few_product *p, few_streams *s, size_t first, size_t 
 {
     float lanes[TOGETHER / QK_DOT_ROWS][STREAMS][QK_DOT_ROWS][LANES];
     const uint8_t *rows[QK_DOT_ROWS], *ahead[QK_DOT_ROWS];
+    const qk_dtype_info *format = qk_dtype_describe(p->w->dtype);
     for (size_t l = 0; l < p->w->n_cols; l += s->part) {
-        size_t n = least(p->w->n_cols - l, s->part);
+        size_t n = least(p->w->n_cols - l, s->part), before = l / format->block_elements * format->block_bytes;
         if (!there || s->part < p->w->n_cols) take_part(s, p, l, n);
-        find_rows(ahead, p->w, first, end, l);
+        find_rows(ahead, p, first, end, before);
         for (size_t j = first; j < end; j += QK_DOT_ROWS) {
             memcpy(rows, ahead, sizeof rows);
-            find_rows(ahead, p->w, j + QK_DOT_ROWS, end, l);
+            find_rows(ahead, p, j + QK_DOT_ROWS, end, before);
             if (l == 0) memset(lanes[(j - first) / QK_DOT_ROWS], 0, s->m * sizeof *lanes[0]);
             dots_of_streams(lanes[(j - first) / QK_DOT_ROWS], s, p->dots, rows, ahead, n);
         }
@@ -183,7 +186,9 @@ static void few_columns(const few_product *p, const qk_level *level, size_t firs
 void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const float *x, size_t x_stride,
                     const qk_rows *w, const float *bias, size_t m, int n_threads)
 {
-    few_product p = { y, x, bias, y_stride, x_stride, m, w, dots_of(self->level, w) };
+    const qk_dtype_info *format = qk_dtype_describe(w->dtype);
+    few_product p = { y, x, bias, y_stride, x_stride, m, w, dots_of(self->level, w), 0 };
+    p.row_bytes = w->n_cols / format->block_elements * format->block_bytes;
     size_t groups = (w->n_rows + QK_DOT_ROWS - 1) / QK_DOT_ROWS; /* those of one go together */
     size_t shares = m * w->n_rows * w->n_cols > SERIAL_BELOW ? (size_t)n_threads : 1;
 #pragma omp parallel for schedule(static, 1) num_threads((int)shares) if (shares > 1)
