@@ -6,46 +6,20 @@
 #include "math/formats.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-#include <string.h>
-
-#define AVX2 __attribute__((target("avx2,fma,f16c")))
-#define INLINE AVX2 static inline __attribute__((always_inline))
-#define UNROLLED _Pragma("GCC unroll 8")
-#define EACH(i, n) UNROLLED for (int i = 0; i < (n); i++)
+#include "math/avx2.h"
 
 enum {
-    WIDTH = QK_DOT_LANES,
     ROWS = QK_DOT_ROWS,
     STREAMS = QK_DOT_STREAMS,
-    Q8_0 = 32, /* numbers of a block */
-    Q4_0 = 32,
-    NF4 = 64,
-    Q8_0_BYTES = 34,
-    Q4_0_BYTES = 18,
-    NF4_BYTES = 36,
     Q4_0_ARRANGED = Q4_0 + WIDTH /* floats that a block of x becomes */
 };
 
 typedef float lanes_of_one[ROWS][WIDTH];
 typedef const uint8_t *const rows_of_weights[ROWS];
 
-INLINE __m256 floats(const float *p) { return _mm256_loadu_ps(p); }
-
-INLINE __m128i sixteen_bytes(const uint8_t *p) { return _mm_loadu_si128((const __m128i_u *)(const void *)p); }
-
 INLINE void fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 
-/* ---- formats without blocks: eight numbers as f32 */
-
-INLINE __m256 eight_f32(const uint8_t *p) { return floats((const float *)(const void *)p); }
-
-INLINE __m256 eight_f16(const uint8_t *p) { return _mm256_cvtph_ps(sixteen_bytes(p)); }
-
-INLINE __m256 eight_bf16(const uint8_t *p)
-{
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(sixteen_bytes(p)), 16));
-}
+/* ---- formats without blocks */
 
 /* Four rows of weights for one row of x, two for four.  `line`: numbers of a line of the caches, 0 where the processor
  * sees what comes (long rows) or has it (keys). */
@@ -85,18 +59,15 @@ DOTS(f32, 4, 0)
 DOTS(f16, 2, 32)
 DOTS(bf16, 2, 32)
 
-/* ---- formats in blocks: group i of eight numbers of a block, not yet scaled; the scale; how the sum of a block begins */
-
-INLINE __m256 half_scale(const uint8_t *block)
-{
-    uint16_t bits;
-    memcpy(&bits, block, sizeof bits);
-    return _mm256_cvtph_ps(_mm_set1_epi16((short)bits));
-}
+/* ---- formats in blocks: group i of eight numbers of a block, not yet scaled; how the sum of a block begins; its scale */
 
 INLINE __m256 begun(__m256 q, const float *x) { return _mm256_mul_ps(q, floats(x)); }
 #define begun_q8_0 begun
 #define begun_nf4 begun
+
+#define scale_q8_0 half_scale
+#define scale_q4_0 half_scale
+#define scale_nf4 whole_scale
 
 INLINE void no_planes(__m256i planes[4]) { EACH (i, 4) planes[i] = _mm256_setzero_si256(); }
 #define planes_q8_0 no_planes
@@ -105,9 +76,8 @@ INLINE void no_planes(__m256i planes[4]) { EACH (i, 4) planes[i] = _mm256_setzer
 INLINE __m256 group_q8_0(const uint8_t *block, int i, const __m256i planes[4])
 {
     (void)planes;
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i_u *)(const void *)(block + 2 + 8 * i))));
+    return eight_i8(block + 2 + 8 * i);
 }
-#define scale_q8_0 half_scale
 
 /* Byte 4d + i of a block, in lane d its low half and in lane d + 4 its high half, where they stand in four bytes: as a
  * whole number it is 16^h times too large, and its entry of x is as much smaller. */
@@ -119,7 +89,6 @@ INLINE __m256 group_q4_0(const uint8_t *block, int i, const __m256i planes[4])
     if (i == 3) all = _mm256_srli_epi32(all, 4); /* no sign */
     return _mm256_cvtepi32_ps(_mm256_and_si256(all, _mm256_slli_epi32(halves, i < 3 ? 8 * i : 20)));
 }
-#define scale_q4_0 half_scale
 
 /* Halves count from -8: behind a block of x lies -8 times the sum of each lane. */
 INLINE __m256 begun_q4_0(__m256 q, const float *x) { return _mm256_fmadd_ps(q, floats(x), floats(x + Q4_0)); }
@@ -144,34 +113,13 @@ AVX2 static void arrange_q4_0(float *out, const float *x, size_t n)
     }
 }
 
-/* The bytes of NF4's sixteen values by their place in a float, twice. */
-AVX2 static void planes_nf4(__m256i planes[4])
-{
-    const __m128i by_place = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m128i four[4], low0, high0, low1, high1;
-    EACH (i, 4) four[i] = _mm_shuffle_epi8(sixteen_bytes((const uint8_t *)(qk_nf4_values + 4 * i)), by_place);
-    low0 = _mm_unpacklo_epi32(four[0], four[1]), high0 = _mm_unpackhi_epi32(four[0], four[1]);
-    low1 = _mm_unpacklo_epi32(four[2], four[3]), high1 = _mm_unpackhi_epi32(four[2], four[3]);
-    planes[0] = _mm256_broadcastsi128_si256(_mm_unpacklo_epi64(low0, low1));
-    planes[1] = _mm256_broadcastsi128_si256(_mm_unpackhi_epi64(low0, low1));
-    planes[2] = _mm256_broadcastsi128_si256(_mm_unpacklo_epi64(high0, high1));
-    planes[3] = _mm256_broadcastsi128_si256(_mm_unpackhi_epi64(high0, high1));
-}
-
-/* The high halves of a block's bytes (i < 4), then the low ones: their values are looked up a byte at a time, 32 at once,
- * and put together.  Lanes 0 to 3 are bytes 4i to 4i + 3, the others lie 16 behind. */
+/* The high halves of a block's bytes (i < 4), then the low ones: lanes 0 to 3 are bytes 4i to 4i + 3, the others lie 16
+ * behind. */
 INLINE __m256 group_nf4(const uint8_t *block, int i, const __m256i planes[4])
 {
-    __m256i all = _mm256_loadu_si256((const __m256i_u *)(const void *)(block + 4));
-    __m256i half = _mm256_and_si256(i < 4 ? _mm256_srli_epi16(all, 4) : all, _mm256_set1_epi8(15));
-    __m256i b0 = _mm256_shuffle_epi8(planes[0], half), b1 = _mm256_shuffle_epi8(planes[1], half);
-    __m256i b2 = _mm256_shuffle_epi8(planes[2], half), b3 = _mm256_shuffle_epi8(planes[3], half);
-    __m256i low = i % 4 < 2 ? _mm256_unpacklo_epi8(b0, b1) : _mm256_unpackhi_epi8(b0, b1);
-    __m256i high = i % 4 < 2 ? _mm256_unpacklo_epi8(b2, b3) : _mm256_unpackhi_epi8(b2, b3);
-    return _mm256_castsi256_ps(i % 2 ? _mm256_unpackhi_epi16(low, high) : _mm256_unpacklo_epi16(low, high));
+    __m256i bytes = bytes_nf4(block);
+    return values_nf4(i < 4 ? high_halves(bytes) : low_halves(bytes), i % 4, planes);
 }
-
-INLINE __m256 scale_nf4(const uint8_t *block) { return _mm256_broadcast_ss((const float *)(const void *)block); }
 
 AVX2 static void arrange_nf4(float *out, const float *x, size_t n)
 {
