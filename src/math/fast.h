@@ -29,23 +29,24 @@ void qk_mix_few(const qk_attention *a);
 
 /* e^x to 2 ulp: 2^n * p(r), r = x - n ln 2 in two parts, p a polynomial that is within 5e-9 of e^r on |r| <= ln(2)/2,
  * summed in pairs (a shorter chain than Horner's); 0 below -87 and infinity above 88, near the ends of the normal
- * floats; NaN stays NaN. */
+ * floats; NaN stays NaN.  The ends are chosen by bits, behind everything else: of conditions a compiler makes branches,
+ * and of these many more operations. */
 static inline float exponential(float x)
 {
     const float round_off = 12582912.0f; /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
-    float bounded = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    float shifted = bounded * 1.44269504f + round_off, n = shifted - round_off;
-    float r = (bounded - n * 0.693359375f) - n * -2.12194440e-4f, square = r * r;
+    float shifted = x * 1.44269504f + round_off, n = shifted - round_off;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f, square = r * r;
     float high = (4.16684560e-2f + r * 8.36942438e-3f) + square * 1.38131331e-3f;
     float p = 1.0f + (r + square * ((0.49999994f + r * 0.166665152f) + square * high));
     union {
         float f;
         uint32_t u;
-    } bits = { .f = shifted }, power;
+    } bits = { .f = shifted }, power, result;
     power.u = (bits.u + 127) << 23;
-    float result = p * power.f;
-    result = x < -87.0f ? 0 : result;
-    return x > 88.0f ? INFINITY : result;
+    result.f = p * power.f;
+    uint32_t below = -(uint32_t)(x < -87.0f), above = -(uint32_t)(x > 88.0f), infinity = 0x7F800000;
+    result.u = (result.u & ~(below | above)) | (infinity & above);
+    return result.f;
 }
 
 /* The bits of x rounded to bf16 (nearest, ties to even), the lower half zero; NaN stays NaN. */
