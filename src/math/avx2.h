@@ -1,5 +1,5 @@
-/* avx2.h - what formats_avx2.c and dots_avx2.c share: numbers of the file's formats, eight at a time.  Nobody else includes
- * it. */
+/* avx2.h - what formats_avx2.c and dots_avx2.c share: numbers of the file's formats, eight at a time.  Nobody else
+ * includes it. */
 #ifndef QK_MATH_AVX2_H
 #define QK_MATH_AVX2_H
 
@@ -76,9 +76,12 @@ INLINE __m256 values_nf4(__m256i chosen, int i, const __m256i planes[4])
 }
 
 /* The high halves of a block's bytes, and the low ones. */
-INLINE __m256i high_halves(__m256i bytes) { return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15)); }
 INLINE __m256i low_halves(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
+INLINE __m256i high_halves(__m256i bytes) { return low_halves(_mm256_srli_epi16(bytes, 4)); }
 
-INLINE __m256i bytes_nf4(const uint8_t *block) { return _mm256_loadu_si256((const __m256i_u *)(const void *)(block + 4)); }
+INLINE __m256i bytes_nf4(const uint8_t *block)
+{
+    return _mm256_loadu_si256((const __m256i_u *)(const void *)(block + 4));
+}
 
 #endif

@@ -1,8 +1,8 @@
 /* dots_avx2.c - dot products by AVX2 with weights as they lie in the file, never written out as f32.
  *
- * A lane is one chain of fused multiply-adds; formats in blocks sum a block before they scale it.  The order of a chain is
- * the same for one row of x and for four.  Formats of four bits come out of their blocks in an order of their own: x is
- * put in that order once, which costs nothing beside thousands of rows of weights. */
+ * A lane is one chain of fused multiply-adds; formats in blocks sum a block before they scale it.  The order of a chain
+ * is the same for one row of x and for four.  Formats of four bits come out of their blocks in an order of their own: x
+ * is put in that order once, which costs nothing beside thousands of rows of weights. */
 #include "math/formats.h"
 
 #if defined(__x86_64__)
@@ -59,7 +59,7 @@ DOTS(f32, 4, 0)
 DOTS(f16, 2, 32)
 DOTS(bf16, 2, 32)
 
-/* ---- formats in blocks: group i of eight numbers of a block, not yet scaled; how the sum of a block begins; its scale */
+/* ---- formats in blocks: group i of eight numbers of a block, not yet scaled; how a block's sum begins; its scale */
 
 INLINE __m256 begun(__m256 q, const float *x) { return _mm256_mul_ps(q, floats(x)); }
 #define begun_q8_0 begun
@@ -93,13 +93,14 @@ INLINE __m256 group_q4_0(const uint8_t *block, int i, const __m256i planes[4])
 /* Halves count from -8: behind a block of x lies -8 times the sum of each lane. */
 INLINE __m256 begun_q4_0(__m256 q, const float *x) { return _mm256_fmadd_ps(q, floats(x), floats(x + Q4_0)); }
 
-/* What group_q4_0 multiplies.  Entries below 1e-30 lose bits to the powers of two. */
+/* What group_q4_0 is multiplied by: the entries of the same byte of each four, and powers of two, to which entries
+ * below 1e-30 lose bits. */
 AVX2 static void arrange_q4_0(float *out, const float *x, size_t n)
 {
     const __m256 lanes = _mm256_setr_ps(1, 1, 1, 1, 0x1p-4f, 0x1p-4f, 0x1p-4f, 0x1p-4f);
     for (size_t b = 0; b < n / Q4_0; b++, x += Q4_0, out += Q4_0_ARRANGED) {
         __m256 r[4], sum;
-        EACH (d, 4) r[d] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + 4 * d)), _mm_loadu_ps(x + 16 + 4 * d), 1);
+        EACH (d, 4) r[d] = _mm256_loadu2_m128(x + 16 + 4 * d, x + 4 * d);
         __m256 low0 = _mm256_unpacklo_ps(r[0], r[1]), high0 = _mm256_unpackhi_ps(r[0], r[1]);
         __m256 low1 = _mm256_unpacklo_ps(r[2], r[3]), high1 = _mm256_unpackhi_ps(r[2], r[3]);
         r[0] = _mm256_shuffle_ps(low0, low1, 0x44), r[1] = _mm256_shuffle_ps(low0, low1, 0xEE);
@@ -126,7 +127,8 @@ AVX2 static void arrange_nf4(float *out, const float *x, size_t n)
     for (size_t b = 0; b < n / NF4; b++, x += NF4, out += NF4)
         EACH (k, 4) {
             __m256 first = floats(x + 8 * k), second = floats(x + 32 + 8 * k);
-            __m256 low = _mm256_permute2f128_ps(first, second, 0x20), high = _mm256_permute2f128_ps(first, second, 0x31);
+            __m256 low = _mm256_permute2f128_ps(first, second, 0x20);
+            __m256 high = _mm256_permute2f128_ps(first, second, 0x31);
             _mm256_storeu_ps(out + 8 * k, _mm256_shuffle_ps(low, high, 0x88));
             _mm256_storeu_ps(out + 32 + 8 * k, _mm256_shuffle_ps(low, high, 0xDD));
         }

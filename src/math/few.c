@@ -30,8 +30,9 @@ static double total(const float lanes[LANES])
 }
 
 /* As qk_dots_of_one over f32, for any processor. */
-CLONES static void plain_dots_of_one(float lanes[QK_DOT_ROWS][LANES], const float *x, const uint8_t *const w[QK_DOT_ROWS],
-                                     const uint8_t *const ahead[QK_DOT_ROWS], size_t n)
+CLONES static void plain_dots_of_one(float lanes[QK_DOT_ROWS][LANES], const float *x,
+                                     const uint8_t *const w[QK_DOT_ROWS], const uint8_t *const ahead[QK_DOT_ROWS],
+                                     size_t n)
 {
     (void)ahead;
     for (size_t r = 0; r < QK_DOT_ROWS; r++) {
@@ -113,7 +114,7 @@ static void dots_of_streams(float lanes[STREAMS][QK_DOT_ROWS][LANES], const few_
     for (; done < s->m; done++) dots->one(lanes[done], s->at[done], w, ahead, n);
 }
 
-/* Columns [first, end) of y, at most TOGETHER of them.  x is there already where it fits in one part. */
+/* Columns [first, end) of y, at most TOGETHER of them.  `there`: x was taken before, if one part is all of it. */
 static void in_place(const few_product *p, few_streams *s, size_t first, size_t end, bool there)
 {
     float lanes[TOGETHER / QK_DOT_ROWS][STREAMS][QK_DOT_ROWS][LANES];
