@@ -49,7 +49,12 @@ INLINE __m256 half_scale(const uint8_t *block)
     return _mm256_cvtph_ps(_mm_set1_epi16((short)bits));
 }
 
-INLINE __m256 whole_scale(const uint8_t *block) { return _mm256_broadcast_ss((const float *)(const void *)block); }
+INLINE __m256 whole_scale(const uint8_t *block)
+{
+    float scale;
+    memcpy(&scale, block, sizeof scale);
+    return _mm256_set1_ps(scale);
+}
 
 /* The bytes of NF4's sixteen values by their place in a float, twice. */
 INLINE void planes_nf4(__m256i planes[4])
