@@ -29,7 +29,7 @@ struct qk_level {
 };
 
 #define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
-#define QK_LEVEL_COLUMNS 32 /* most columns; those of each level divide 192 */
+#define QK_LEVEL_COLUMNS 32 /* most columns; those of each level divide 288 */
 
 typedef enum qk_level_index {
     QK_LEVEL_PLAIN,

@@ -13,11 +13,10 @@
 #include "math/terms.h"
 
 enum {
-    DEPTH = 384,          /* most terms of a part */
-    PACKED = 288 * DEPTH, /* most numbers of a block's columns and a part: 442 KB of a second-level cache of 512 KiB */
-    COLUMNS = 768,        /* most columns of a block */
-    ROWS = 48,            /* of the left matrix that are packed at a time; the rows of any level's tile divide it */
-    GAP = 16,             /* floats between copied rows, so that they do not lie a power of two apart */
+    DEPTH = 384,   /* most terms of a part */
+    COLUMNS = 288, /* most columns of a block: packed, 442 KB of a second-level cache of 512 KiB */
+    ROWS = 48,     /* of the left matrix that are packed at a time; the rows of any level's tile divide it */
+    GAP = 16,      /* floats between copied rows, so that they do not lie a power of two apart */
     LEAST_COLUMNS = 64
 };
 #define SERIAL_BELOW 2000000 /* multiply-adds that are cheaper than waking the threads */
@@ -36,7 +35,7 @@ typedef struct product {
 
 /* What one thread packs into. */
 typedef struct workspace {
-    _Alignas(64) float right[PACKED];                     /* panels [depth][columns of a tile] */
+    _Alignas(64) float right[DEPTH * COLUMNS];            /* panels [depth][columns of a tile] */
     _Alignas(64) float left[ROWS * (DEPTH + GAP)];        /* see pack_left */
     float piece[QK_LEVEL_COLUMNS * (DEPTH + GAP)];        /* of `rows`, as f32 */
     float tile[QK_LEVEL_ROWS * QK_LEVEL_COLUMNS];         /* one that reaches beyond c */
@@ -49,13 +48,6 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t part_of(size_t depth, qk_corner corner)
 {
     return corner == QK_CORNER_LEFT ? DEPTH : even_part(depth, DEPTH, 16);
-}
-
-/* Most columns that are packed at a time. */
-static size_t most_columns(const product *p)
-{
-    size_t width = p->way->level->columns, most = PACKED / least(p->depth, p->part) / width * width;
-    return least(most, COLUMNS);
 }
 
 static bool rounded(const product *p) { return p->way->operands == QK_OPERANDS_ROUNDED; }
@@ -285,7 +277,7 @@ static void cut(size_t *rows, size_t *columns, const product *p, size_t n_thread
 static void all_blocks(const product *p)
 {
     size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
-    cut(&rows, &columns, p, n_threads, most_columns(p), ROWS, p->way->level->columns);
+    cut(&rows, &columns, p, n_threads, COLUMNS, ROWS, p->way->level->columns);
     if (n_threads == 1) {
         workspace w;
         for (size_t j = 0; j < p->n; j += columns) block(&w, p, 0, p->m, j, least(p->n - j, columns));
@@ -324,7 +316,7 @@ static void all_in_terms(const product *p)
 /* oneDNN splits sums over the threads it sees: one thread a block keeps the bits fixed. */
 static void all_unit_blocks(const product *p)
 {
-    size_t rows = least(4 * ROWS, QK_BF16_SIDE), columns = QK_BF16_SIDE, most = most_columns(p);
+    size_t rows = least(4 * ROWS, QK_BF16_SIDE), columns = QK_BF16_SIDE;
     int n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : p->way->n_threads;
 #pragma omp parallel num_threads(n_threads)
     {
@@ -337,7 +329,7 @@ static void all_unit_blocks(const product *p)
             for (size_t i = 0; i < p->m; i += rows) {
                 size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
                 if (unit) unit_block(unit, p, i, m, j, n);
-                for (size_t x = 0; x < n && !unit; x += most) block(&w, p, i, m, j + x, least(n - x, most));
+                for (size_t x = 0; x < n && !unit; x += COLUMNS) block(&w, p, i, m, j + x, least(n - x, COLUMNS));
             }
         qk_bf16_unit_free(unit);
     }
