@@ -17,7 +17,7 @@ fail() { say "emulate: $*"; exit 1; }
 
 case ${1:-} in
 avx512) features= ;;
-amx) features=', add_features="amx,amx_bf16,amx_int8"' ;;
+amx) features=', add_features="avx512bf16,amx,amx_bf16,amx_int8"' ;;
 *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2 ;;
 esac
 level=$1

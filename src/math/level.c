@@ -32,6 +32,7 @@ static bool has_avx512(void)
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define STATE_OF_TILES 18
 
+/* Every processor with tiles rounds to bf16 by one instruction of AVX-512, too. */
 static bool has_amx(void)
 {
     unsigned eax, ebx, ecx, edx, low, high;

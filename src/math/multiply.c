@@ -95,16 +95,11 @@ static void pack_panel(float *to, const product *p, float *piece, size_t j, size
     p->way->level->turn(to, piece, stride, depth);
 }
 
-/* Rows [j, j + n) of a turned matrix are short pieces far apart, which the processor does not see coming. */
+/* Columns [j, j + n) of part [l, l + depth) of a turned right matrix are about to be packed. */
 static void announce(const product *p, size_t j, size_t n, size_t l, size_t depth)
 {
-    const qk_dtype_info *format = qk_dtype_describe(p->rows ? p->rows->dtype : QK_DTYPE_F32);
-    size_t before = l / format->block_elements * format->block_bytes;
-    size_t n_bytes = depth / format->block_elements * format->block_bytes;
-    for (size_t i = j; i < j + n; i++) {
-        const uint8_t *row = p->rows ? qk_rows_at(p->rows, i) : (const uint8_t *)(p->right.at + i * p->right.stride);
-        for (size_t b = 0; b < n_bytes && row; b += 64) __builtin_prefetch(row + before + b, 0, 2);
-    }
+    qk_rows floats = qk_rows_of_floats(p->right.at, p->n, p->right.stride);
+    qk_rows_announce(p->rows ? p->rows : &floats, j, n, l, depth);
 }
 
 static void pack_right(workspace *w, const product *p, size_t j, size_t n, size_t l, size_t depth)

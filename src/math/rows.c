@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define MOST_BLOCK_ELEMENTS 256 /* of any format (dtype.c) */
+#define LINE 64                 /* bytes of a cache line, here or elsewhere: but a guess that only time depends on */
 
 /* Where row `row` lies: a head's rows (2i, 2i+1) of an interleaved matrix are its halves' rows i and i + D/2. */
 static size_t stored_row(const qk_rows *rows, size_t row)
@@ -24,6 +25,18 @@ const uint8_t *qk_rows_at(const qk_rows *rows, size_t row)
     const qk_dtype_info *format = qk_dtype_describe(rows->dtype);
     size_t first = stored_row(rows, row) * rows->n_cols;
     return first % format->block_elements ? NULL : rows->data + first / format->block_elements * format->block_bytes;
+}
+
+void qk_rows_announce(const qk_rows *rows, size_t row0, size_t n_rows, size_t column0, size_t n_columns)
+{
+    const qk_dtype_info *format = qk_dtype_describe(rows->dtype);
+    size_t size = format->block_elements, bytes = format->block_bytes;
+    for (size_t i = row0; i < row0 + n_rows; i++) {
+        size_t first = stored_row(rows, i) * rows->n_cols + column0;
+        const uint8_t *from = rows->data + first / size * bytes;
+        const uint8_t *to = rows->data + (first + n_columns + size - 1) / size * bytes;
+        for (; from < to; from += LINE) __builtin_prefetch(from, 0, 2);
+    }
 }
 
 /* `n` numbers of one block from its number `first` on. */

@@ -24,6 +24,10 @@ const float *qk_rows_floats(const qk_rows *rows);
 /* Where a row lies; NULL where it does not begin a block of the format. */
 const uint8_t *qk_rows_at(const qk_rows *rows, size_t row);
 
+/* Asks for what qk_rows_read is about to read to come to the second-level cache: short pieces far apart, which the
+ * processor does not see coming. */
+void qk_rows_announce(const qk_rows *rows, size_t row0, size_t n_rows, size_t column0, size_t n_columns);
+
 /* out[i * out_stride + j] = entry (row0 + i, column0 + j) for i < n_rows, j < n_columns.  Any thread. */
 void qk_rows_read(float *out, size_t out_stride, const qk_rows *rows, size_t row0, size_t n_rows, size_t column0,
                   size_t n_columns);

@@ -1,7 +1,7 @@
 /* terms.h - products by a unit that multiplies bf16 and sums in f32 (AMX), of operands cut in terms.
  *
  * One term is the operand rounded to bf16.  Three terms of 8 bits each are an f32 exactly: x = x0 + x1 + x2, each the
- * nearest bf16 to what the others before it leave.  A product of terms i and j is left out where i + j is not below the
+ * upper bits of what the others before it leave.  A product of terms i and j is left out where i + j is not below the
  * left operand's number of terms: as small as what f32 rounds away.  An infinite entry may come out as NaN. */
 #ifndef QK_MATH_TERMS_H
 #define QK_MATH_TERMS_H

@@ -24,6 +24,7 @@ enum {
 };
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#define ROUNDING __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #define TILES __attribute__((target("amx-tile,amx-bf16")))
 #define ALIGNED __attribute__((aligned(64)))
 
@@ -45,52 +46,54 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ---- cutting in terms */
 
-/* The nearest bf16 in the upper halves (ties to even; NaN stays NaN).  In terms the nearest of a finite number is
- * finite. */
-AVX512 static inline __m512i nearest(__m512 x, bool finite)
+/* What one row of a step is read as; nothing beyond `inside`. */
+typedef struct numbers {
+    __m512 low, high;
+} numbers;
+
+AVX512 static inline numbers step_of_row(const float *row, uint32_t inside)
 {
-    const __m512i upper = _mm512_set1_epi32((int)0xFFFF0000u), exponent = _mm512_set1_epi32(0x7F800000);
-    __m512i bits = _mm512_castps_si512(x);
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
-    if (finite) {
-        __mmask16 over = _mm512_cmpeq_epi32_mask(_mm512_and_si512(up, exponent), exponent);
-        up = _mm512_mask_mov_epi32(up, over, bits);
-    }
-    __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    up = _mm512_mask_or_epi32(up, is_nan, bits, _mm512_set1_epi32(0x400000));
-    return _mm512_and_si512(up, upper);
+    return (numbers){ _mm512_maskz_loadu_ps((__mmask16)inside, row),
+                      _mm512_maskz_loadu_ps((__mmask16)(inside >> 16), row + STEP / 2) };
 }
 
-/* What the term leaves; nothing of what is not finite. */
-AVX512 static inline __m512 rest_of(__m512 x, __m512i term)
+/* One term: rounded to the nearest (ties to even). */
+ROUNDING static void round_row(uint16_t *to, numbers x)
 {
-    __m512 rest = _mm512_sub_ps(x, _mm512_castsi512_ps(term));
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(rest, rest, _CMP_ORD_Q), rest);
+    _mm256_store_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh(x.low));
+    _mm256_store_si256((__m256i *)(void *)(to + STEP / 2), (__m256i)_mm512_cvtneps_pbh(x.high));
 }
 
-AVX512 static inline void put(uint16_t *to, __m512i low, __m512i high)
+/* What the upper half of each number leaves; NaN of what is not finite. */
+AVX512 static inline __m512 rest_of(__m512 x)
 {
-    _mm256_store_si256((__m256i *)(void *)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(low, 16)));
-    _mm256_store_si256((__m256i *)(void *)(to + STEP / 2), _mm512_cvtepi32_epi16(_mm512_srli_epi32(high, 16)));
+    const __m512i upper = _mm512_set1_epi32((int)0xFFFF0000u);
+    return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), upper)));
+}
+
+/* Several: upper halves, the first of the number, each next one of what those before it leave.  Cut off, not rounded:
+ * three hold all 24 bits of an f32 as well, at a tenth of the instructions, and none is infinite that was finite. */
+AVX512 static void cut_row(uint16_t *to, numbers x, size_t n_terms)
+{
+    static const uint16_t uppers[STEP] ALIGNED = { 1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                   33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63 };
+    for (size_t t = 0; t < n_terms; t++, x.low = rest_of(x.low), x.high = rest_of(x.high))
+        _mm512_store_si512(to + t * PART, _mm512_permutex2var_epi16(_mm512_castps_si512(x.low),
+                                                                    _mm512_load_si512(uppers),
+                                                                    _mm512_castps_si512(x.high)));
 }
 
 /* One step: to[term][32][STEP] from n_rows x n numbers, and zeros. */
-AVX512 static void cut_step(uint16_t *to, const float *from, size_t stride, size_t n_rows, size_t n, size_t n_terms)
+ROUNDING static void cut_step(uint16_t *to, const float *from, size_t stride, size_t n_rows, size_t n, size_t n_terms)
 {
     uint32_t inside = n >= STEP ? 0xFFFFFFFFu : (1u << n) - 1;
-    for (size_t i = 0; i < SIDE; i++) {
-        const float *row = from + least(i, n_rows - 1) * stride;
-        uint32_t mask = i < n_rows ? inside : 0;
-        __m512 low = _mm512_maskz_loadu_ps((__mmask16)mask, row);
-        __m512 high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), row + STEP / 2);
-        for (size_t t = 0; t < n_terms; t++) {
-            __m512i first = nearest(low, n_terms > 1), second = nearest(high, n_terms > 1);
-            put(to + t * PART + i * STEP, first, second);
-            low = rest_of(low, first);
-            high = rest_of(high, second);
-        }
+    for (size_t i = 0; i < n_rows; i++) {
+        numbers x = step_of_row(from + i * stride, inside);
+        if (n_terms == 1) round_row(to + i * STEP, x);
+        else cut_row(to + i * STEP, x, n_terms);
     }
+    for (size_t t = 0; t < n_terms && n_rows < SIDE; t++)
+        memset(to + t * PART + n_rows * STEP, 0, (SIDE - n_rows) * STEP * sizeof *to);
 }
 
 /* ---- reading operands */
@@ -225,19 +228,34 @@ static void cut_block(workspace *w, float *c, size_t c_stride, bool add, const u
 
 /* ---- all of it */
 
+/* Columns [column, column + n) of the right operand's part [l, l + depth) are about to be packed. */
+static void announce(const qk_terms_product *p, size_t column, size_t n, size_t l, size_t depth)
+{
+    qk_rows floats = qk_rows_of_floats(p->right.at, column + n, p->right.stride);
+    if (p->rows || p->right.turned) qk_rows_announce(p->rows ? p->rows : &floats, column, n, l, depth);
+}
+
 /* At most QK_TERMS_COLUMNS columns, `depth` of the sums from l on. */
 static void multiply_part(workspace *w, float *c, size_t c_stride, bool add, const qk_terms_product *p, size_t row0,
                           size_t n_rows, size_t column0, size_t n_columns, size_t l, size_t depth)
 {
     size_t n_steps = (depth + STEP - 1) / STEP, panel = n_steps * p->right_terms * PART;
-    for (size_t j = 0; j < n_columns; j += SIDE)
+    size_t next = l + depth, next_depth = least(p->depth - next, depth); /* asked for while this part is computed */
+    size_t strips = (n_rows + SIDE - 1) / SIDE, share = (SIDE + strips - 1) / strips, asked = 0;
+    if (l == 0) announce(p, column0, least(n_columns, SIDE), l, depth);
+    for (size_t j = 0; j < n_columns; j += SIDE) {
+        size_t behind = j + SIDE;
+        if (l == 0 && behind < n_columns) announce(p, column0 + behind, least(n_columns - behind, SIDE), l, depth);
         pack_right(w->right + j / SIDE * panel, w, p, column0 + j, least(n_columns - j, SIDE), l, depth);
+    }
     for (size_t i = 0; i < n_rows; i += SIDE) {
         size_t height = least(n_rows - i, SIDE);
         pack_left(w, p, row0 + i, height, l, depth);
-        for (size_t j = 0; j < n_columns; j += SIDE)
+        for (size_t j = 0; j < n_columns; j += SIDE, asked += share) {
+            if (asked < n_columns) announce(p, column0 + asked, least(n_columns - asked, share), next, next_depth);
             cut_block(w, c + i * c_stride + j, c_stride, add, w->right + j / SIDE * panel, n_steps, p, height,
                       least(n_columns - j, SIDE));
+        }
     }
 }
 
