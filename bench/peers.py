@@ -10,6 +10,7 @@ row that misses it is shown with the roofline: how far we are from the machine's
 rounds, and which ratio a product at that ceiling would reach.  What could not be measured is said with the reason.
 
 --clock processor counts the processor time of one thread instead of the wall's: for machines that are busy otherwise.
+Threads wait as OpenMP has them wait by default, on both sides (spinning for a while); where OMP_WAIT_POLICY is set, so.
 --layers-1b and --layers-7b keep only the first layers of those shapes, on both sides.  Results: a table on stdout, JSON and
 CSV beside the models.  Development only.
 """
@@ -28,7 +29,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "bench" / "peers"
 DEMO = ROOT / "tests" / "data" / "golden" / "demo"
-ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
 # d_model, layers, heads, key/value heads, d_ffn, vocabulary
 SHAPES = {"1.1b": [2048, 22, 32, 4, 5632, 32000], "7b": [4096, 32, 32, 32, 11008, 32000],
           "15m": [288, 6, 6, 6, 768, 32000]}
@@ -43,7 +43,7 @@ def call(*command):
     """stdout, wall seconds, processor seconds"""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     try:
-        out = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=ENVIRONMENT)
+        out = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     except OSError as why:
         raise NotMeasured(f"{command[0]}: {why.strerror}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -117,7 +117,7 @@ class Torch:
     def __init__(self, setup, what, dtype, rows, context, shape, tied=0):
         setup.need_torch()
         self.setup, self.tokens = setup, rows * context
-        environment = {**ENVIRONMENT, "OMP_NUM_THREADS": str(setup.threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(setup.threads)}
         command = [sys.executable, ROOT / "bench" / "torch_peer.py", what, dtype, rows, context, *shape, tied]
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True, env=environment)
