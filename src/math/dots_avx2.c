@@ -19,13 +19,18 @@ typedef const uint8_t *const rows_of_weights[ROWS];
 
 INLINE void fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 
+#define ONE(format)                                                                                                    \
+    AVX2 static void one_##format(lanes_of_one lanes, const float *x, rows_of_weights w, rows_of_weights ahead, size_t n)
+#define FOUR(format)                                                                                                   \
+    AVX2 static void four_##format(lanes_of_one lanes[STREAMS], const float *const x[STREAMS], rows_of_weights w,      \
+                                   rows_of_weights ahead, size_t n)
+
 /* ---- formats without blocks */
 
 /* Four rows of weights for one row of x, two for four.  `line`: numbers of a line of the caches, 0 where the processor
  * sees what comes (long rows) or has it (keys). */
 #define DOTS(format, n_bytes, line)                                                                                    \
-    AVX2 static void one_##format(lanes_of_one lanes, const float *x, rows_of_weights w, rows_of_weights ahead,        \
-                                  size_t n)                                                                            \
+    ONE(format)                                                                                                        \
     {                                                                                                                  \
         __m256 sum[ROWS];                                                                                              \
         EACH (r, ROWS) sum[r] = floats(lanes[r]);                                                                      \
@@ -36,8 +41,7 @@ INLINE void fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T0)
         }                                                                                                              \
         EACH (r, ROWS) _mm256_storeu_ps(lanes[r], sum[r]);                                                             \
     }                                                                                                                  \
-    AVX2 static void four_##format(lanes_of_one lanes[STREAMS], const float *const x[STREAMS], rows_of_weights w,      \
-                                   rows_of_weights ahead, size_t n)                                                    \
+    FOUR(format)                                                                                                       \
     {                                                                                                                  \
         for (int r = 0; r < ROWS; r += 2) {                                                                            \
             __m256 sum[2][STREAMS];                                                                                    \
@@ -94,7 +98,7 @@ INLINE __m256 group_q4_0(const uint8_t *block, int i, const __m256i planes[4])
 INLINE __m256 begun_q4_0(__m256 q, const float *x) { return _mm256_fmadd_ps(q, floats(x), floats(x + Q4_0)); }
 
 /* What group_q4_0 is multiplied by: the entries of the same byte of each four, and powers of two, to which entries
- * below 1e-30 lose bits. */
+ * below 1e-30 lose bits; an infinite one makes the sum NaN. */
 AVX2 static void arrange_q4_0(float *out, const float *x, size_t n)
 {
     const __m256 lanes = _mm256_setr_ps(1, 1, 1, 1, 0x1p-4f, 0x1p-4f, 0x1p-4f, 0x1p-4f);
@@ -137,8 +141,7 @@ AVX2 static void arrange_nf4(float *out, const float *x, size_t n)
 /* One row of x: `together` rows of weights at a time, so that no sum waits for itself; and four, for which a block is
  * unpacked once. */
 #define DOTS_OF_BLOCKS(format, size, n_bytes, x_size, together)                                                        \
-    AVX2 static void one_##format(lanes_of_one lanes, const float *x, rows_of_weights w, rows_of_weights ahead,        \
-                                  size_t n)                                                                            \
+    ONE(format)                                                                                                        \
     {                                                                                                                  \
         __m256 sum[ROWS];                                                                                              \
         __m256i planes[4];                                                                                             \
@@ -158,8 +161,7 @@ AVX2 static void arrange_nf4(float *out, const float *x, size_t n)
             }                                                                                                          \
         EACH (r, ROWS) _mm256_storeu_ps(lanes[r], sum[r]);                                                             \
     }                                                                                                                  \
-    AVX2 static void four_##format(lanes_of_one lanes[STREAMS], const float *const x[STREAMS], rows_of_weights w,      \
-                                   rows_of_weights ahead, size_t n)                                                    \
+    FOUR(format)                                                                                                       \
     {                                                                                                                  \
         __m256i planes[4];                                                                                             \
         planes_##format(planes);                                                                                       \
