@@ -203,13 +203,13 @@ static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, 
         return;
     }
     strips s = pack_left(w, p, i, m, l, depth);
-    for (size_t y = 0; y < m; y += level->rows, s.at += s.tile_step) {
-        needed part = needed_of(p, i + y, j, n, l, depth);
-        const float *a = s.at + part.from * s.depth_step;
-        if (add && part.from == part.to) continue;
-        for (size_t x = 0; x < part.columns; x += level->columns) {
+    for (size_t x = 0; x < n; x += level->columns) { /* a panel stays in the nearest cache for all of these rows */
+        const float *strip = s.at;
+        for (size_t y = 0; y < m; y += level->rows, strip += s.tile_step) {
+            needed part = needed_of(p, i + y, j, n, l, depth);
+            if (x >= part.columns || (add && part.from == part.to)) continue;
+            const float *a = strip + part.from * s.depth_step, *b = w->right + x * depth + part.from * level->columns;
             float *c = p->c + (i + y) * p->c_stride + j + x;
-            const float *b = w->right + x * depth + part.from * level->columns;
             size_t terms = part.to - part.from;
             if (y + level->rows <= m && x + level->columns <= n)
                 level->tile(c, p->c_stride, add, a, s.row_step, s.depth_step, b, terms);
