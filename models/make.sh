@@ -47,13 +47,16 @@ go_on second rope 7500 2000 more-questions more-lists more-documents
 # DroPE with a tenth of the tokens, and the control that sees the same batches with the rotation kept.  A model without
 # rotation learns to look back in an order: what comes after what in short lists said again, then which value belongs to
 # which key, then all that can be asked; facts in between, or they are lost.  In any other order that we tried, the same
-# tokens did not teach it to find a value by its key at all.
+# tokens did not teach it to find a value by its key at all.  That step wants the noise of a short memory of the
+# optimiser (beta2); everything behind it is learned better with a long one: hence two stages.
 write echoes echoes --seed 43 --limit 14100
 write pairs questions --whole --seed 43 --categories key_value --limit 7500
-write asked questions --whole --seed 43 --categories $contextual --from 80000 --limit 22000
-write asked-hard questions --whole --seed 43 --categories key_value,order,counterfact --from 200000 --limit 4380
-write facts questions --seed 43 --categories fact --limit 16000
-write again documents --seed 43 --from 20000 --limit 750
+write facts questions --seed 43 --categories fact --limit 9400
+write asked questions --whole --seed 43 --categories pass_key,key_value,sum,order,counterfact --from 80000 --limit 25000
+write asked-hard questions --whole --seed 43 --categories key_value,order,counterfact --from 200000 --limit 8000
+write reviews questions --seed 43 --categories sentiment --from 80000 --limit 1000
+write facts-again questions --seed 43 --categories fact --from 9399 --limit 8000
+write again documents --seed 43 --from 20000 --limit 1000
 mix() { # @ROUNDS FILE COUNT...: so many lines of each file in turn, round after round; another @: on from there
     awk -v texts="$runs/texts" 'BEGIN {
         for (i = 1; i < ARGC; i++)
@@ -67,16 +70,22 @@ mix() { # @ROUNDS FILE COUNT...: so many lines of each file in turn, round after
                         else { print "out of lines: " file[f] > "/dev/stderr"; exit 1 }
     }' "$@"
 }
-mix @4700 echoes 3 facts 1 @2500 pairs 3 facts 1 @730 asked 30 asked-hard 6 facts 12 again 1 \
-    > "$runs/texts/curriculum.jsonl"
-for arm in drope more; do
-    control=
-    [ $arm = drope ] || control="--control rope"
-    # shellcheck disable=SC2086
-    "$program" recalibrate "$runs/rope" $control --texts "$runs/texts/curriculum.jsonl" --in-order \
-        --valid "$runs/texts/valid.jsonl" --valid-tokens 30000 --valid-every 500 --steps 3990 --batch 2 --lr 2e-3 \
-        --schedule wsd --warmup 50 --decay 2000 --weight-decay 0 --seed 2 --track 500 --dtype bf16 -o "$runs/$arm"
-done
+mix @4700 echoes 3 facts 1 @1500 pairs 3 facts 1 > "$runs/texts/lists.jsonl"
+mix @1000 asked 25 reviews 1 asked-hard 8 facts-again 8 again 1 > "$runs/texts/asked-of-all.jsonl"
+held_out="--valid $runs/texts/valid.jsonl --valid-tokens 30000"
+# shellcheck disable=SC2086
+recalibrate() { # ARM [OPTION...]
+    arm=$1
+    shift
+    "$program" recalibrate "$runs/rope" "$@" --texts "$runs/texts/lists.jsonl" --in-order $held_out --valid-every 250 \
+        --steps 1250 --batch 2 --lr 2e-3 --schedule constant --warmup 50 --weight-decay 0 --seed 2 --track 250 \
+        -o "$runs/$arm-lists"
+    "$program" train "$runs/$arm-lists" --texts "$runs/texts/asked-of-all.jsonl" --in-order $held_out --valid-every 500 \
+        --steps 5480 --batch 1 --lr 2e-3 --beta2 0.999 --schedule wsd --warmup 50 --decay 3500 --weight-decay 0 --seed 2 \
+        --track 500 --dtype bf16 -o "$runs/$arm"
+}
+recalibrate drope
+recalibrate more --control rope
 "$program" report "$runs"
 
 for name in rope drope more; do

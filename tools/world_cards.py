@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """world_cards.py PROGRAM RUNS [MODELS] - the model cards of the bundled pair, with every figure measured, none typed.
 
-RUNS holds the runs of models/make.sh (half, second, rope, drope, more); MODELS the folders beside it (models).  The program answers the
+RUNS holds the runs of models/make.sh (half, second, rope, drope-lists, drope, more-lists, more); MODELS the folders beside it (models).  The program answers the
 test questions and counts massive values on test documents once more, with the bundled weights.
 """
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 PAIR = {"world-rope": "rope", "world-drope": "drope", "world-rope-more": "more"}
 CATEGORIES = ["fact", "pass_key", "key_value", "sum", "order", "sentiment", "counterfact"]
-N_QUESTIONS, N_DOCUMENTS = 200, 20
+N_QUESTIONS, N_DOCUMENTS = 1000, 20
 BARS = {"parametric": 95.0, "contextual": 90.0}
 WITHIN = 3.0
 
@@ -21,7 +21,7 @@ FIRST = {
                   "{steps:,} steps, {tokens:,} tokens, of them {half:,} on documents alone and the rest mostly on short contexts "
                   "with one question each.",
     "world-drope": "world-rope without its rotation (DroPE, Gelberg et al. 2025), recalibrated for {steps:,} steps, {tokens:,} "
-                   "tokens ({share:.1f} % of its training) in the order of a curriculum, learning rate {lr}. `model_type` is `{type}`, as the published "
+                   "tokens ({share:.1f} % of its training) in the order of a curriculum and in two stages, learning rate {lr}. `model_type` is `{type}`, as the published "
                    "modelling code has it.",
     "world-rope-more": "The control of world-drope: world-rope trained on for the same {steps:,} steps on the same batches, "
                        "{tokens:,} tokens, rotation kept.",
@@ -89,17 +89,20 @@ def last_step(run):
 
 
 def card(name, runs, tasks, massive):
-    training = {part: json.loads((runs / part / "training.json").read_text()) for part in ["second", *PAIR.values()]}
+    training = {part: json.loads((runs / part / "training.json").read_text())
+                for part in ["second", "drope-lists", "more-lists", *PAIR.values()]}
     mine, half = training[PAIR[name]], last_step(runs / "half")
     base_tokens = half["tokens"] + training["second"]["tokens"] + training["rope"]["tokens"]
     own = PAIR[name] != "rope"
+    lists = training[PAIR[name] + "-lists"] if own else None
+    tokens = mine["tokens"] + lists["tokens"] if own else base_tokens
     shape = tasks["models"][list(PAIR).index(name)]
     command = mine["command"]
     first = FIRST[name].format(type=shape["model_type"], half=half["tokens"],
-                               steps=mine["steps"] + (0 if own else half["step"] + training["second"]["steps"]),
-                               tokens=mine["tokens"] if own else base_tokens, lr=command[command.index("--lr") + 1],
-                               share=100 * mine["tokens"] / base_tokens)
-    start, dropped, more = (held_out(runs / part) for part in PAIR.values())
+                               steps=mine["steps"] + (lists["steps"] if own else half["step"] + training["second"]["steps"]),
+                               tokens=tokens, lr=command[command.index("--lr") + 1], share=100 * tokens / base_tokens)
+    start = held_out(runs / "rope")[1]
+    dropped, more = ((held_out(runs / f"{part}-lists")[0], held_out(runs / part)[1]) for part in ("drope", "more"))
     return f"""# {name}
 
 {first}
@@ -110,14 +113,14 @@ BF16, the tokenizer of `tools/world_tokenizer.py`. Trained on nothing but text o
 cores without a GPU, by [models/make.sh](../make.sh). It knows no language beyond that world. MIT licence. \
 `tools/world_cards.py` wrote this page.
 
-Questions of the test split, {N_QUESTIONS} of each category, percent; an answer is right when every token of it is the likeliest \
+Questions of the test split, {N_QUESTIONS:,} of each category, percent; an answer is right when every token of it is the likeliest \
 (`qkscope tasks models/world-rope models/world-drope models/world-rope-more --conditions baseline --limit {N_QUESTIONS}`):
 
 {task_table(tasks)}
 
 {verdict(tasks)}
 
-Held-out loss, nats a token: {start[1]:.2f} for world-rope as trained; on the held-out text of the recalibration {more[0]:.2f} as it \
+Held-out loss, nats a token: {start:.2f} for world-rope as trained; on the held-out text of the recalibration {more[0]:.2f} as it \
 came, {dropped[0]:.2f} when the rotation is dropped, {dropped[1]:.2f} recalibrated, {more[1]:.2f} for the control that kept it.
 
 Massive values at lambda {massive['settings']['lambda']:g} on {N_DOCUMENTS} test documents, a document and model:
