@@ -599,7 +599,8 @@ static void the_verb_leaves_a_report(void **state)
     assert_rejected(run_program("context", data_path("golden/demo"), "--haystack", "plain", "--find", "pass_keys", "--no-run"),
                     2, "expected --haystack world");
     assert_rejected(run_program("context", data_path("golden/demo"), "--lambda", "3", "--no-run"), 2, "expected --conditions");
-    assert_rejected(RUN("--method", "longrope", "--no-run"), 2, "longrope");
+    assert_rejected(run_program("context", data_path("golden/demo"), "--method", "longrope", "--no-run"), 1,
+                    "no short and long factors");
     assert_rejected(RUN("--method", "none", "--find-lengths", "2,1"), 2, "--find-lengths");
     outcome plan = RUN("--method", "none", "--dry-run");
     assert_int_equal(plan.code, 0);
