@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """world_cards.py PROGRAM RUNS [MODELS] - the model cards of the bundled pair, with every figure measured, none typed.
 
-RUNS holds the runs of models/make.sh (half, second, rope, drope-lists, drope, more-lists, more); MODELS the folders beside it (models).  The program answers the
-test questions and counts massive values on test documents once more, with the bundled weights.
+RUNS holds the runs of models/make.sh (half, second, rope, drope-lists, drope, more-lists, more); MODELS the folders
+beside it (models).  The program answers the test questions and counts massive values on test documents once more, with
+the bundled weights.
 """
 import json
 import subprocess
