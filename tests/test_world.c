@@ -597,6 +597,21 @@ static void test_echoes(void **state)
     qk_world_free(same);
 }
 
+static size_t n_of(const char *text, const char *part)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, part)); text += strlen(part)) n++;
+    return n;
+}
+
+/* Of three things or more: the first, the last, and what came behind each but the last. */
+static void check_whole_order(const qk_question *all)
+{
+    size_t n_after = n_of(all->prompt, " right after ") + n_of(all->prompt, " next after ");
+    assert_true(n_after >= 2);
+    assert_int_equal(n_of(all->prompt, "?"), n_after + 2);
+}
+
 /* The whole text of a question begins like the question alone, ends like it, and has other answers in between. */
 static void test_whole(void **state)
 {
@@ -615,6 +630,7 @@ static void test_whole(void **state)
             assert_memory_equal(all.prompt, one.prompt, n_one - n_last);
             assert_string_equal(all.prompt + n_all - n_last, last);
             if (kind == QK_QUESTION_KEY_VALUE) assert_true(n_all > n_one); /* three keys or more */
+            if (kind == QK_QUESTION_ORDER) check_whole_order(&all);
             if (kind == QK_QUESTION_FACT) assert_int_equal(n_all, n_one);
             n_longer += n_all > n_one;
             release(&one);

@@ -213,6 +213,7 @@ qk_status qk_world_ask(qk_question *out, const qk_world *world, qk_split split, 
     qk_world_asked asked[MOST_ASKED];
     size_t n_asked = 1;
     start(&writer, world, split, 1 + (uint64_t)kind, index);
+    writer.whole = whole;
     const qk_world_form *form = qk_world_choose_form(&writer);
     if (kind == QK_QUESTION_FACT) {
         ask_fact(&writer, &asked[0], index);

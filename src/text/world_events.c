@@ -125,6 +125,14 @@ static void ask_order(qk_world_asked *asked, qk_world_writer *writer, const char
     snprintf(asked->answer, sizeof asked->answer, "%s", answer);
 }
 
+/* What came behind item `i`. */
+static void ask_after(qk_world_asked *asked, qk_world_writer *writer, const order_style *style,
+                      const char *const *items, size_t i)
+{
+    writer->slots['x'] = items[i];
+    ask_order(asked, writer, style->ask_after[qk_world_below(writer, 2)], items[i + 1]);
+}
+
 /* `n` items; none follows another as it does in another split.  Begins anew where no item can follow. */
 static void draw_sequence(const char **items, size_t n, qk_world_writer *writer, char list)
 {
@@ -157,9 +165,11 @@ size_t qk_world_order(qk_world_writer *writer, qk_world_asked *asked)
     }
     ask_order(&asked[n_asked++], writer, style->ask_first[qk_world_below(writer, 2)], items[0]);
     ask_order(&asked[n_asked++], writer, style->ask_last[qk_world_below(writer, 2)], items[n - 1]);
-    writer->slots['x'] = items[after];
-    ask_order(&asked[n_asked++], writer, style->ask_after[qk_world_below(writer, 2)], items[after + 1]);
+    ask_after(&asked[n_asked++], writer, style, items, after);
     qk_world_shuffle(asked, n_asked, writer);
+    for (size_t i = 0; i + 1 < n && writer->whole; i++) /* the first one stays: asked alone, it is the question */
+        if (i != after) ask_after(&asked[n_asked++], writer, style, items, i);
+    if (writer->whole) qk_world_shuffle(asked + 1, n_asked - 1, writer);
     return n_asked;
 }
 

@@ -92,6 +92,7 @@ typedef struct qk_world_writer {
     char *text; /* NUL-terminated, the caller's in the end */
     size_t n, capacity;
     bool failed;                     /* out of memory: `text` stays as it was */
+    bool whole;                      /* everything that a context can be asked is asked, not a few of it */
     const char *slots[128];          /* what "%x" stands for */
     uint64_t used[(N_FACTS + 63) / 64]; /* facts that the document has stated or asked for */
 } qk_world_writer;
