@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { LONGEST_TEXT = 10000 /* bytes of a message before its middle is left out: two of the longest paths */ };
 
@@ -82,16 +83,25 @@ qk_status qk_new_array(void *out, size_t n, size_t size, const char *what, qk_er
     return QK_OK;
 }
 
-qk_status qk_new_floats(float **out, size_t n, const char *what, qk_error *err)
+enum { LINE = 64, LARGE_PAGE = 2 << 20 };
+
+qk_status qk_new_scratch(float **out, size_t n, const char *what, qk_error *err)
 {
     size_t n_bytes;
-    if (!qk_mul(n, sizeof(float), &n_bytes) || !qk_add(n_bytes, 63, &n_bytes))
-        return qk_fail(err, QK_E_MEMORY, "%s: %zu floats overflow", what, n);
-    n_bytes = n_bytes / 64 * 64;
-    if (n_bytes == 0) n_bytes = 64;
-    float *p = aligned_alloc(64, n_bytes);
-    if (!p) return qk_out_of_memory(err, what, n_bytes);
-    memset(p, 0, n_bytes);
+    void *p = NULL;
+    if (!qk_mul(n, sizeof(float), &n_bytes)) return qk_fail(err, QK_E_MEMORY, "%s: %zu floats overflow", what, n);
+    if (n_bytes == 0) n_bytes = LINE;
+    if (posix_memalign(&p, n_bytes < LARGE_PAGE ? LINE : LARGE_PAGE, n_bytes)) return qk_out_of_memory(err, what, n_bytes);
+#ifdef MADV_HUGEPAGE
+    if (n_bytes >= LARGE_PAGE) madvise(p, n_bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE); /* a wish */
+#endif
     *out = p;
     return QK_OK;
+}
+
+qk_status qk_new_floats(float **out, size_t n, const char *what, qk_error *err)
+{
+    qk_status status = qk_new_scratch(out, n, what, err);
+    if (!status) memset(*out, 0, n * sizeof **out);
+    return status;
 }

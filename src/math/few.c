@@ -13,6 +13,7 @@ enum {
     STREAMS = 8,      /* rows of x that go through the weights together, where they are multiplied as they lie */
     ARRANGED = 16384, /* floats of x in the order of a format: rows for one stream, */
     SHARED = 1024,    /* numbers of rows for several, so that half of them stay in the nearest cache */
+    SHARES = 4,       /* of a thread */
     TOGETHER = 64     /* rows of weights whose sums are kept while parts of x are gone through */
 };
 #define SERIAL_BELOW 200000 /* multiply-adds that are cheaper than waking the threads: a row is read once */
@@ -191,8 +192,9 @@ void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const flo
     few_product p = { y, x, bias, y_stride, x_stride, m, w, dots_of(self->level, w), 0 };
     p.row_bytes = w->n_cols / format->block_elements * format->block_bytes;
     size_t groups = (w->n_rows + QK_DOT_ROWS - 1) / QK_DOT_ROWS; /* those of one go together */
-    size_t shares = m * w->n_rows * w->n_cols > SERIAL_BELOW ? (size_t)n_threads : 1;
-#pragma omp parallel for schedule(static, 1) num_threads((int)shares) if (shares > 1)
+    /* Several shares a thread: whoever is done first takes the next one, for threads are seldom equally fast. */
+    size_t shares = m * w->n_rows * w->n_cols > SERIAL_BELOW ? least((size_t)n_threads * SHARES, groups) : 1;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads) if (shares > 1)
     for (size_t i = 0; i < shares; i++)
         few_columns(&p, self->level, groups * i / shares * QK_DOT_ROWS,
                     least(groups * (i + 1) / shares * QK_DOT_ROWS, w->n_rows));

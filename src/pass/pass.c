@@ -75,7 +75,7 @@ static qk_status carve(qk_scratch *b, const qk_layout *l, const qk_config *c, bo
         { &b->inv_freq, half },
         { &b->vectors, l->vector_floats },
     };
-    qk_status status = qk_new_floats(&b->memory, l->scratch_floats, "activations", err);
+    qk_status status = qk_new_scratch(&b->memory, l->scratch_floats, "activations", err);
     if (status) return status;
     size_t at = 0;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -365,7 +365,7 @@ qk_status qk_pass_open(qk_pass *pass, qk_error *err)
     if (!status)
         status = carve(&pass->scratch, &pass->layout, c, spec->score || qk_site_wanted(pass, QK_SITE_LOGITS, -1), err);
     if (!status)
-        status = qk_new_floats(&pass->residual, pass->layout.most_rows * (size_t)c->d_model, "residual streams", err);
+        status = qk_new_scratch(&pass->residual, pass->layout.most_rows * (size_t)c->d_model, "residual streams", err);
     if (!status)
         status = qk_new_array(&pass->token_nll, pass->layout.most_rows, sizeof *pass->token_nll, "token losses", err);
     if (!status && spec->score && spec->keep_token_top)
