@@ -259,9 +259,7 @@ static qk_status attend_shown(qk_pass *pass, int layer, const qk_segment *segmen
 
 /* ---- the layer */
 
-/* The residual rows of the parts, normed, one behind the other; in the residual buffer they need not lie side by
- * side. */
-static void norm_parts(const qk_pass *pass, float *out, const float *gain, const qk_segment *parts, size_t n_parts)
+void qk_pass_norm(const qk_pass *pass, float *out, const float *gain, const qk_segment *parts, size_t n_parts)
 {
     size_t width = (size_t)pass->config->d_model;
     for (size_t i = 0; i < n_parts; i++)
@@ -311,7 +309,7 @@ static qk_status project_block(qk_pass *pass, int layer, const qk_layer_view *w,
     }
     float *normed = block_at(b, b->normed, row, width);
     keep_residual(pass, b->resid_pre, parts, n_parts);
-    norm_parts(pass, normed, w->attn_norm, parts, n_parts);
+    qk_pass_norm(pass, normed, w->attn_norm, parts, n_parts);
     qk_status status = qk_site_visit(pass, QK_SITE_LN1_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
     qk_pass_product(pass, b->q + row * q, normed, &w->q, w->q_bias, n_rows);
@@ -348,7 +346,7 @@ static qk_status finish_block(qk_pass *pass, int layer, const qk_layer_view *w, 
     if (status) return status;
     float *normed = block_at(b, b->ffn_normed, row, width);
     keep_residual(pass, b->resid_mid, parts, n_parts);
-    norm_parts(pass, normed, w->ffn_norm, parts, n_parts);
+    qk_pass_norm(pass, normed, w->ffn_norm, parts, n_parts);
     status = qk_site_visit(pass, QK_SITE_LN2_OUT, layer, normed, width, parts, n_parts, err);
     if (status) return status;
     qk_pass_product(pass, block_at(b, b->gate, row, ffn), normed, &w->gate, w->gate_bias, n_rows);

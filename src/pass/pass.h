@@ -131,6 +131,9 @@ typedef struct qk_pass {
     bool few_rows;              /* products made for few rows, where the kernels have one (decoding) */
 } qk_pass;
 
+/* The residual rows of the parts, normed, one behind the other; in the residual buffer they need not lie side by
+ * side. */
+void qk_pass_norm(const qk_pass *pass, float *out, const float *gain, const qk_segment *parts, size_t n_parts);
 /* y[n_rows][w->n_rows] = x[n_rows][w->n_cols] w^T + bias. */
 void qk_pass_product(const qk_pass *pass, float *y, const float *x, const qk_rows *w, const float *bias, size_t n_rows);
 /* A norm or bias in f32: where it is mapped, or converted to *at, which moves on; NULL where the model has none. */

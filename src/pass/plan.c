@@ -111,16 +111,13 @@ static size_t soft_rows(const qk_model *model)
     return memory && qk_model_bytes(model) - model->quantized.n_bytes > memory / 2 ? SIZE_MAX : GROUP_ROWS;
 }
 
-/* Rows whose logits are wanted, of the sequence that has most of them; a pass that does not score may want all. */
+/* Rows whose logits are wanted, of all streams; a pass that does not score may want all of the longest. */
 static size_t scored_rows(const qk_pass_spec *spec, size_t longest)
 {
-    size_t most = 1;
+    size_t n = 0;
     if (!spec->score) return longest;
-    for (size_t s = 0; s < spec->n_sequences; s++) {
-        size_t n = spec->sequences[s].n_tokens + 1 - spec->sequences[s].score_from;
-        if (n > most) most = n;
-    }
-    return most;
+    for (size_t s = 0; s < spec->n_sequences; s++) n += spec->sequences[s].n_tokens + 1 - spec->sequences[s].score_from;
+    return n * spec->n_conditions;
 }
 
 /* Rows of each buffer: what keeps the work efficient, or (frugal) the least that still works. */
