@@ -24,8 +24,8 @@ static inline bool qk_add(size_t a, size_t b, size_t *out) { return !__builtin_a
 qk_status qk_new_array(void *out, size_t n, size_t size, const char *what, qk_error *err);
 /* As qk_new_array, but 64-byte aligned, zeroed; free() releases it. */
 qk_status qk_new_floats(float **out, size_t n, const char *what, qk_error *err);
-/* The same with whatever lay there: for what is written before it is read.  Where they fill them, in large pages (2 MiB),
- * as far as the system grants them: thousands of small ones cost a pass more than its softmax. */
+/* The same with whatever lay there: for what is written before it is read.  Both lie in large pages (2 MiB) where they
+ * fill some and the system grants them: a pass is faster by a tenth (docs/SPEED.md). */
 qk_status qk_new_scratch(float **out, size_t n, const char *what, qk_error *err);
 
 /* ---- arena: many small things, one lifetime (arena.c) */

@@ -91,7 +91,8 @@ qk_status qk_new_scratch(float **out, size_t n, const char *what, qk_error *err)
     void *p = NULL;
     if (!qk_mul(n, sizeof(float), &n_bytes)) return qk_fail(err, QK_E_MEMORY, "%s: %zu floats overflow", what, n);
     if (n_bytes == 0) n_bytes = LINE;
-    if (posix_memalign(&p, n_bytes < LARGE_PAGE ? LINE : LARGE_PAGE, n_bytes)) return qk_out_of_memory(err, what, n_bytes);
+    size_t alignment = n_bytes < LARGE_PAGE ? LINE : LARGE_PAGE;
+    if (posix_memalign(&p, alignment, n_bytes)) return qk_out_of_memory(err, what, n_bytes);
 #ifdef MADV_HUGEPAGE
     if (n_bytes >= LARGE_PAGE) madvise(p, n_bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE); /* a wish */
 #endif

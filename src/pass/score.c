@@ -133,7 +133,8 @@ qk_status qk_pass_score(qk_pass *pass, const qk_segment *segments, size_t n_segm
             n_parts = n_rows = 0;
         }
     }
-    if (n_rows && !status) status = score_block(pass, gain, wants_logits ? &unembedding : NULL, parts, n_parts, n_rows, err);
+    if (n_rows && !status)
+        status = score_block(pass, gain, wants_logits ? &unembedding : NULL, parts, n_parts, n_rows, err);
     free(parts);
     if (pass->spec->max_bytes && !status) qk_weight_release(&pass->model->unembedding, pass->model->ckpt);
     return status;
