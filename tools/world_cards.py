@@ -18,12 +18,12 @@ BARS = {"parametric": 95.0, "contextual": 90.0}
 WITHIN = 3.0
 
 FIRST = {
-    "world-rope": "A small {type} with rotary positions that knows an invented world and can look things up in its prompt. "
-                  "{steps:,} steps, {tokens:,} tokens, of them {half:,} on documents alone and the rest mostly on short contexts "
-                  "with one question each.",
+    "world-rope": "A small {type} with rotary positions that knows an invented world and can look things up in its "
+                  "prompt. {steps:,} steps, {tokens:,} tokens, of them {half:,} on documents alone and the rest mostly "
+                  "on short contexts with one question each.",
     "world-drope": "world-rope without its rotation (DroPE, Gelberg et al. 2025), recalibrated for {steps:,} steps, {tokens:,} "
-                   "tokens ({share:.1f} % of its training) in the order of a curriculum and in two stages, learning rate {lr}. `model_type` is `{type}`, as the published "
-                   "modelling code has it.",
+                   "tokens ({share:.1f} % of its training) in the order of a curriculum and in two stages, learning "
+                   "rate {lr}. `model_type` is `{type}`, as the published modelling code has it.",
     "world-rope-more": "The control of world-drope: world-rope trained on for the same {steps:,} steps on the same batches, "
                        "{tokens:,} tokens, rotation kept.",
 }
@@ -64,7 +64,8 @@ def verdict(tasks):
     rope, drope = (accuracies(tasks, model)[1] for model in (0, 1))
     says = []
     for kind, bar in BARS.items():
-        says.append(f"world-rope {kind}: at least {bar:.0f} % was the aim, {'reached' if rope[kind] >= bar else 'not reached'}.")
+        reached = "reached" if rope[kind] >= bar else "not reached"
+        says.append(f"world-rope {kind}: at least {bar:.0f} % was the aim, {reached}.")
         behind = rope[kind] - drope[kind]
         says.append(f"world-drope {kind}: at most {WITHIN:.0f} points behind was the aim, {behind:.1f} points it is, "
                     f"{'reached' if behind <= WITHIN else 'not reached'}.")
@@ -103,7 +104,8 @@ def card(name, runs, tasks, massive):
                                steps=mine["steps"] + (lists["steps"] if own else half["step"] + training["second"]["steps"]),
                                tokens=tokens, lr=command[command.index("--lr") + 1], share=100 * tokens / base_tokens)
     start = held_out(runs / "rope")[1]
-    dropped, more = ((held_out(runs / f"{part}-lists")[0], held_out(runs / part)[1]) for part in ("drope", "more"))
+    dropped, more = ((held_out(runs / f"{part}-lists")[0], held_out(runs / part)[1])
+                     for part in ("drope", "more"))
     return f"""# {name}
 
 {first}
