@@ -40,6 +40,21 @@ static void non_finite_values_are_located(void **state)
     close_fixture(&f);
 }
 
+/* The smallest one that is accepted, to a KiB. */
+static size_t least_budget(const fixture *f, qk_pass_spec spec)
+{
+    qk_plan plan;
+    spec.max_bytes = 0;
+    assert_ok(qk_pass_plan(&plan, f->model, &spec, err));
+    size_t low = 1 << 20, high = plan.total_bytes;
+    while (low + 1024 < high) {
+        spec.max_bytes = (low + high) / 2;
+        if (qk_pass_plan(&plan, f->model, &spec, NULL) == QK_OK) high = spec.max_bytes;
+        else low = spec.max_bytes;
+    }
+    return high;
+}
+
 static void a_budget_is_kept_or_refused(void **state)
 {
     (void)state;
@@ -53,19 +68,40 @@ static void a_budget_is_kept_or_refused(void **state)
     spec.max_bytes = 1 << 20;
     assert_int_equal(run_status(&f, &spec, message), QK_E_BUDGET);
     assert_non_null(strstr(message, "needs at least"));
-    size_t low = 1 << 20, high = plan.total_bytes;
-    while (low + 1024 < high) { /* the smallest budget that is accepted */
-        size_t middle = (low + high) / 2;
-        spec.max_bytes = middle;
-        if (qk_pass_plan(&plan, f.model, &spec, NULL) == QK_OK) high = middle;
-        else low = middle;
-    }
+    size_t high = least_budget(&f, spec);
     spec.max_bytes = high;
     assert_ok(qk_pass_plan(&plan, f.model, &spec, err));
     assert_true(plan.total_bytes <= high);
     assert_true(plan.n_groups > 1);
     qk_pass_result *tight = run(&f, &spec);
     for (size_t s = 0; s < N_DOCUMENTS; s++) assert_near(tight->scores[s].nll, free_run->scores[s].nll, 1e-5);
+    qk_pass_result_free(tight), qk_pass_result_free(free_run);
+    close_fixture(&f);
+}
+
+/* Rows of several documents share a block of logits, and one's rows lie in several: as if each were scored alone. */
+static void blocks_of_logits_end_anywhere(void **state)
+{
+    (void)state;
+    enum { LONGEST = 130 };
+    fixture f = open_fixture("gqa");
+    int32_t tokens[LONGEST];
+    for (size_t i = 0; i < LONGEST; i++) tokens[i] = f.tokens[i % f.n_tokens];
+    qk_sequence sequences[] = { { tokens, 7, 5 }, { tokens, LONGEST, 1 }, { tokens + 3, 9, 8 }, { tokens + 1, 101, 20 } };
+    enum { N = sizeof sequences / sizeof *sequences };
+    qk_pass_spec spec = { .sequences = sequences, .n_sequences = N, .score = true, .keep_token_nll = true };
+    qk_pass_result *free_run = run(&f, &spec);
+    spec.max_bytes = least_budget(&f, spec);
+    qk_pass_result *tight = run(&f, &spec); /* 48 rows a block */
+    for (size_t s = 0; s < N; s++) {
+        qk_pass_spec one = { .sequences = &sequences[s], .n_sequences = 1, .score = true, .keep_token_nll = true };
+        qk_pass_result *alone = run(&f, &one);
+        size_t n_bytes = alone->scores[0].n_tokens * sizeof(float);
+        assert_int_equal(free_run->scores[s].n_tokens, alone->scores[0].n_tokens);
+        assert_memory_equal(free_run->scores[s].token_nll, alone->scores[0].token_nll, n_bytes);
+        assert_memory_equal(tight->scores[s].token_nll, alone->scores[0].token_nll, n_bytes);
+        qk_pass_result_free(alone);
+    }
     qk_pass_result_free(tight), qk_pass_result_free(free_run);
     close_fixture(&f);
 }
@@ -223,6 +259,7 @@ int main(void)
         cmocka_unit_test(bf16_products_are_near),
         cmocka_unit_test(non_finite_values_are_located),
         cmocka_unit_test(a_budget_is_kept_or_refused),
+        cmocka_unit_test(blocks_of_logits_end_anywhere),
         cmocka_unit_test(it_stops_when_asked_and_skips_what_is_done),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(sites_are_found_by_every_name),
