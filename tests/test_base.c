@@ -130,12 +130,33 @@ static void a_pipe_is_not_replaced_by_a_file(void **state)
     free(path);
 }
 
+/* Small and large ones, zeroed though the memory was used before; one whose size overflows. */
+static void floats_are_aligned_and_zeroed(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = { 0, 1, 1000, 3 << 18, (1 << 19) + 5 };
+    float *x = NULL;
+    qk_error err;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        assert_int_equal(qk_new_scratch(&x, sizes[i], "numbers", &err), QK_OK);
+        assert_int_equal((uintptr_t)x % 64, 0);
+        memset(x, 0xff, sizes[i] * sizeof *x);
+        free(x);
+        assert_int_equal(qk_new_floats(&x, sizes[i], "numbers", &err), QK_OK);
+        for (size_t k = 0; k < sizes[i]; k++) assert_true(x[k] == 0);
+        free(x);
+    }
+    assert_int_equal(qk_new_floats(&x, SIZE_MAX / 2, "numbers", &err), QK_E_MEMORY);
+    assert_non_null(strstr(err.message, "overflow"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_are_one_clean_line), cmocka_unit_test(sha256_matches_the_standard),
         cmocka_unit_test(random_numbers_are_fixed_and_fair), cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(a_discarded_output_leaves_nothing), cmocka_unit_test(a_pipe_is_not_replaced_by_a_file),
+        cmocka_unit_test(floats_are_aligned_and_zeroed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,9 @@ BF16, the tokenizer of `tools/world_tokenizer.py`. Trained on nothing but text o
 cores without a GPU, by [models/make.sh](../make.sh). It knows no language beyond that world. MIT licence. \
 `tools/world_cards.py` wrote this page.
 
+transformers 5 wants its tokenizer read by `PreTrainedTokenizerFast.from_pretrained`: for the type `qwen2`, `AutoTokenizer` puts \
+rules of its own in place of those in `tokenizer.json` and cuts numbers otherwise than this model was taught.
+
 Questions of the test split, {N_QUESTIONS:,} of each category, percent; an answer is right when every token of it is the likeliest \
 (`qkscope tasks models/world-rope models/world-drope models/world-rope-more --conditions baseline --limit {N_QUESTIONS}`):
 
