@@ -121,17 +121,30 @@ static void add_share(cli_table *table, double x, double ceiling)
     else cli_table_add(table, "%.3g", 1e-9 * x);
 }
 
+/* Which ceiling the products of these rows have. */
+static const char *flops_key(const json_t *results)
+{
+    const json_t *ceilings = json_object_get(results, "ceilings");
+    bool rounded = strcmp(cli_text(results, "precision"), qk_precision_name(QK_PRECISION_BF16)) == 0;
+    return rounded && cli_number(ceilings, "bf16_flops_per_second") > 0 ? "bf16_flops_per_second" : "flops_per_second";
+}
+
 static void print_machine(const json_t *results)
 {
     const json_t *ceilings = json_object_get(results, "ceilings");
     printf("%s, threads %.0f of %.0f, %s, %s\n", cli_text(results, "processor"),
            cli_number(results, "threads"), cli_number(results, "processors"), cli_text(results, "kernels"),
            cli_text(results, "precision"));
-    if (json_is_object(ceilings))
-        printf("ceilings: %.0f GFLOP/s (%s multiply-adds in f32), %.1f GB/s read from memory; shares in brackets "
-               "are of these\n",
-               1e-9 * cli_number(ceilings, "flops_per_second"), cli_text(ceilings, "unit"),
-               1e-9 * cli_number(ceilings, "bytes_per_second"));
+    if (!json_is_object(ceilings)) return;
+    printf("ceilings: %.0f GFLOP/s (%s multiply-adds in f32), ", 1e-9 * cli_number(ceilings, "flops_per_second"),
+           cli_text(ceilings, "unit"));
+    if (cli_number(ceilings, "bf16_flops_per_second") > 0)
+        printf("%.0f (bf16 by %s), ", 1e-9 * cli_number(ceilings, "bf16_flops_per_second"),
+               cli_text(ceilings, "bf16_unit"));
+    printf("%.1f GB/s read from memory; shares in brackets are of %s\n",
+           1e-9 * cli_number(ceilings, "bytes_per_second"),
+           strcmp(flops_key(results), "flops_per_second") == 0 ? "the f32 multiply-adds and the reading"
+                                                                : "the bf16 ones and the reading");
 }
 
 static qk_status print_table(const json_t *results, qk_error *err)
@@ -139,7 +152,7 @@ static qk_status print_table(const json_t *results, qk_error *err)
     static const char *const heads[] = { "model", "weights", "size", "parameters", "layers", "test", "tokens/s",
                                          "+-", "busy", "GFLOP/s", "GB/s", "all layers (estimate)" };
     const json_t *ceilings = json_object_get(results, "ceilings"), *rows = json_object_get(results, "rows");
-    double flops = cli_number(ceilings, "flops_per_second"), read = cli_number(ceilings, "bytes_per_second");
+    double flops = cli_number(ceilings, flops_key(results)), read = cli_number(ceilings, "bytes_per_second");
     cli_table table;
     char text[32];
     size_t i;
@@ -210,6 +223,21 @@ static void processor_name(char name[100])
         if (*p == ',' || *p == '"') *p = ' ';
 }
 
+static json_t *ceilings_json(const qk_ceilings *c)
+{
+    qk_row row = qk_row_start();
+    qk_row_text(&row, "unit", c->unit);
+    qk_row_number(&row, "flops_per_second", c->flops);
+    qk_row_number(&row, "usual_flops_per_second", c->usual_flops);
+    if (c->bf16_unit) {
+        qk_row_text(&row, "bf16_unit", c->bf16_unit);
+        qk_row_number(&row, "bf16_flops_per_second", c->bf16_flops);
+        qk_row_number(&row, "usual_bf16_flops_per_second", c->usual_bf16_flops);
+    }
+    qk_row_number(&row, "bytes_per_second", c->read);
+    return qk_row_take(&row);
+}
+
 static qk_status machine_json(json_t **out, const cli_command *command, const qk_compute *compute, qk_error *err)
 {
     char name[100];
@@ -225,9 +253,7 @@ static qk_status machine_json(json_t **out, const cli_command *command, const qk
     if (command->options.tests & BENCH_CEILINGS) {
         qk_status status = qk_ceilings_measure(&ceilings, compute->n_threads, err);
         if (status) return json_decref(qk_row_take(&row)), status;
-        qk_row_json(&row, "ceilings",
-                    json_pack("{s:s,s:f,s:f,s:f}", "unit", ceilings.unit, "flops_per_second", ceilings.flops,
-                              "usual_flops_per_second", ceilings.usual_flops, "bytes_per_second", ceilings.read));
+        qk_row_json(&row, "ceilings", ceilings_json(&ceilings));
     }
     qk_row_json(&row, "rows", json_array());
     *out = qk_row_take(&row);

@@ -183,6 +183,7 @@ static const qk_derivatives tables[QK_N_LEVELS][QK_N_OPERANDS] = {
 #if defined(__x86_64__)
     [QK_LEVEL_AVX2] = AT(QK_LEVEL_AVX2),
     [QK_LEVEL_AVX512] = AT(QK_LEVEL_AVX512),
+    [QK_LEVEL_AVX512_BF16] = AT(QK_LEVEL_AVX512_BF16),
     [QK_LEVEL_AMX] = AT(QK_LEVEL_AMX),
 #endif
 };

@@ -1,11 +1,12 @@
-/* ceilings.c - f32 multiply-adds that never leave the registers, and a sum over memory that no cache holds. */
+/* ceilings.c - f32 multiply-adds that never leave the registers, blocks of bf16 terms that never leave the nearest cache,
+ * and a sum over memory that no cache holds. */
 #include "math/ceilings.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "math/level.h"
+#include "math/terms.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -14,6 +15,7 @@
 enum { CHAINS = 12 /* independent sums: more than latency times units of any processor */ };
 #define RUNS 40 /* short ones: where other programs run too, one of them is not disturbed */
 #define STEPS ((size_t)1 << 21)          /* multiply-adds of each chain in a run */
+#define BLOCKS ((size_t)1 << 12)         /* of bf16 terms in a run */
 #define ARRAY_BYTES ((size_t)256 << 20)  /* of all threads together */
 
 static double clock_of(clockid_t id)
@@ -67,20 +69,52 @@ __attribute__((target("avx512f"))) static float multiply_adds_avx512(size_t n, f
 }
 #endif
 
+/* Random numbers from 1 to 2, of either sign: zeros would take less power, and a faster clock. */
+static void fill_pairs(uint16_t *x, size_t n, float seed)
+{
+    qk_rng rng;
+    qk_rng_seed(&rng, (uint64_t)(1e6f * seed));
+    for (size_t i = 0; i < n; i++) x[i] = (uint16_t)(0x3F80u | (qk_rng_next(&rng) & 0x807Fu));
+}
+
+static float blocks_of_terms(size_t n, float factor, float term)
+{
+    enum { DEEP = 8 };
+    _Alignas(64) uint16_t a[DEEP * QK_TERMS_PART], b[DEEP * QK_TERMS_PART];
+    _Alignas(64) float c[QK_TERMS_SIDE * QK_TERMS_SIDE];
+    const qk_terms_unit *terms = qk_level_best()->unit;
+    fill_pairs(a, DEEP * QK_TERMS_PART, factor);
+    fill_pairs(b, DEEP * QK_TERMS_PART, term);
+    if (terms->set_up) terms->set_up();
+    for (size_t i = 0; i < n; i++) terms->block(c, QK_TERMS_SIDE, i > 0, a, b, DEEP, 1, 1);
+    if (terms->release) terms->release();
+    return c[0];
+}
+
+#define BLOCK_FLOPS (2.0 * 8 * QK_TERMS_PART * QK_TERMS_SIDE)
+
 typedef struct unit {
-    const char *name;
+    const char *name; /* NULL: there is none */
     multiply_adds *run;
     double flops; /* of one step of all chains */
+    size_t steps; /* of a run */
 } unit;
 
 static unit best_unit(void)
 {
 #if defined(__x86_64__)
     const qk_level *best = qk_level_best();
-    if (best >= &qk_levels[QK_LEVEL_AVX512]) return (unit){ "AVX-512", multiply_adds_avx512, 2.0 * 16 * CHAINS };
-    if (best == &qk_levels[QK_LEVEL_AVX2]) return (unit){ "AVX2", multiply_adds_avx2, 2.0 * 8 * CHAINS };
+    if (best >= &qk_levels[QK_LEVEL_AVX512]) return (unit){ "AVX-512", multiply_adds_avx512, 2.0 * 16 * CHAINS, STEPS };
+    if (best == &qk_levels[QK_LEVEL_AVX2]) return (unit){ "AVX2", multiply_adds_avx2, 2.0 * 8 * CHAINS, STEPS };
 #endif
-    return (unit){ "plain C", multiply_adds_plain, 2.0 * 4 * CHAINS };
+    return (unit){ "plain C", multiply_adds_plain, 2.0 * 4 * CHAINS, STEPS };
+}
+
+static unit bf16_unit(void)
+{
+    const qk_level *best = qk_level_best();
+    if (!best->unit) return (unit){ NULL };
+    return (unit){ best->name, blocks_of_terms, BLOCK_FLOPS, BLOCKS };
 }
 
 static int by_size(const void *a, const void *b)
@@ -89,9 +123,9 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure_flops(qk_ceilings *out, const unit *u, int n_threads)
+static void measure_flops(double *most, double *middle, const unit *u, int n_threads)
 {
-    double usual[RUNS], best = 0, work = u->flops * (double)STEPS * n_threads;
+    double usual[RUNS], best = 0, work = u->flops * (double)u->steps * n_threads;
     volatile float keep;
     for (int run = 0; run < RUNS; run++) {
         float all = 0;
@@ -99,7 +133,7 @@ static void measure_flops(qk_ceilings *out, const unit *u, int n_threads)
 #pragma omp parallel num_threads(n_threads) reduction(+ : all, used)
         {
             double begin = clock_of(CLOCK_THREAD_CPUTIME_ID);
-            all += u->run(STEPS, 0.999f, 0.001f);
+            all += u->run(u->steps, 0.999f, 0.001f);
             used += clock_of(CLOCK_THREAD_CPUTIME_ID) - begin;
         }
         double rate = work / (seconds() - start);
@@ -109,8 +143,8 @@ static void measure_flops(qk_ceilings *out, const unit *u, int n_threads)
     }
     (void)keep;
     qsort(usual, RUNS, sizeof *usual, by_size);
-    out->flops = best;
-    out->usual_flops = usual[RUNS / 2];
+    *most = best;
+    *middle = usual[RUNS / 2];
 }
 
 /* ---- memory */
@@ -150,12 +184,13 @@ static qk_status measure_read(double *rate, int n_threads, qk_error *err)
 
 qk_status qk_ceilings_measure(qk_ceilings *out, int n_threads, qk_error *err)
 {
-    unit u = best_unit();
-    qk_ceilings found = { .unit = u.name };
+    unit u = best_unit(), terms = bf16_unit();
+    qk_ceilings found = { .unit = u.name, .bf16_unit = terms.name };
     n_threads = qk_thread_count(n_threads);
     qk_status status = measure_read(&found.read, n_threads, err);
     if (status) return status;
-    measure_flops(&found, &u, n_threads);
+    measure_flops(&found.flops, &found.usual_flops, &u, n_threads);
+    if (terms.name) measure_flops(&found.bf16_flops, &found.usual_bf16_flops, &terms, n_threads);
     *out = found;
     return QK_OK;
 }

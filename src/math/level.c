@@ -23,7 +23,8 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-/* Leaf 7, EDX: not every compiler's start-up code knows them. */
+/* Leaf 7, subleaf 1, EAX, and leaf 7, EDX: not every compiler's start-up code knows them. */
+#define AVX512_BF16 (1u << 5)
 #define AMX_BF16 (1u << 22)
 #define AMX_TILE (1u << 24)
 /* Registers that the system saves when threads take turns: bits of XCR0. */
@@ -31,6 +32,12 @@ static bool has_avx512(void)
 /* Linux lends the tile registers to a process that asks; its threads and children have them, too. */
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define STATE_OF_TILES 18
+
+static bool has_avx512_bf16(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return has_avx512() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & AVX512_BF16);
+}
 
 /* Every processor with tiles rounds to bf16 by one instruction of AVX-512, too. */
 static bool has_amx(void)
@@ -55,8 +62,10 @@ const qk_level qk_levels[QK_N_LEVELS] = {
     [QK_LEVEL_AVX2] = { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2, NULL },
     [QK_LEVEL_AVX512] = { "avx512", has_avx512, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512, qk_turn_avx512,
                           NULL },
+    [QK_LEVEL_AVX512_BF16] = { "avx512bf16", has_avx512_bf16, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512,
+                               qk_turn_avx512, &qk_terms_avx512 },
     [QK_LEVEL_AMX] = { "amx", has_amx, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512, qk_turn_avx512,
-                       qk_terms_multiply_amx },
+                       &qk_terms_amx },
 #endif
 };
 

@@ -13,10 +13,7 @@
 typedef void qk_tile(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
                      const float *b, size_t depth);
 
-/* terms.h says what it does. */
-struct qk_terms_product;
-typedef void qk_terms_multiply(float *c, size_t c_stride, bool add, const struct qk_terms_product *product, size_t row0,
-                               size_t n_rows, size_t column0, size_t n_columns);
+typedef struct qk_terms_unit qk_terms_unit; /* terms.h */
 
 struct qk_level {
     const char *name;       /* "avx2" */
@@ -25,7 +22,7 @@ struct qk_level {
     qk_tile *tile;
     /* to[l * columns + column] = from[column * stride + l] for l < depth and all columns; `to` as b above. */
     void (*turn)(float *to, const float *from, size_t stride, size_t depth);
-    qk_terms_multiply *in_terms; /* by a bf16 unit; NULL: there is none */
+    const qk_terms_unit *unit; /* for bf16 terms; NULL: there is none */
 };
 
 #define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
@@ -36,6 +33,7 @@ typedef enum qk_level_index {
 #if defined(__x86_64__)
     QK_LEVEL_AVX2,
     QK_LEVEL_AVX512,
+    QK_LEVEL_AVX512_BF16,
     QK_LEVEL_AMX,
 #endif
     QK_N_LEVELS
@@ -45,7 +43,7 @@ typedef enum qk_level_index {
 typedef enum qk_operands {
     QK_OPERANDS_PLAIN,    /* f32 as they are */
     QK_OPERANDS_ROUNDED,  /* to bf16 (nearest, ties to even); sums are f32 */
-    QK_OPERANDS_IN_TERMS, /* sums of bf16 terms that are f32 together, where the level has a unit; else plain */
+    QK_OPERANDS_IN_TERMS, /* sums of bf16 terms that are f32 together, where the level's unit is faster so; else plain */
     QK_N_OPERANDS
 } qk_operands;
 
@@ -61,8 +59,7 @@ qk_tile qk_tile_plain, qk_tile_avx2, qk_tile_avx512;
 void qk_turn_plain(float *to, const float *from, size_t stride, size_t depth);
 void qk_turn_avx2(float *to, const float *from, size_t stride, size_t depth);
 void qk_turn_avx512(float *to, const float *from, size_t stride, size_t depth);
-/* terms_amx.c */
-qk_terms_multiply qk_terms_multiply_amx;
+extern const qk_terms_unit qk_terms_avx512, qk_terms_amx; /* terms_*.c */
 
 #define QK_PLAIN_ROWS 4
 #define QK_PLAIN_COLUMNS 8

@@ -6,7 +6,6 @@
 #include "math/multiply.h"
 
 #include <assert.h>
-#include <omp.h>
 #include <string.h>
 
 #include "math/fast.h"
@@ -235,25 +234,6 @@ static void block(workspace *w, const product *p, size_t i, size_t m, size_t j, 
     add_bias(p, i, m, j, n);
 }
 
-/* The same by the bf16 unit. */
-static void unit_block(qk_bf16_unit *unit, const product *p, size_t i, size_t m, size_t j, size_t n)
-{
-    float read[QK_BF16_SIDE * DEPTH];
-    qk_matrix a = p->left, b = p->right;
-    for (size_t l = 0; l < p->depth; l += p->part) {
-        size_t depth = least(p->depth - l, p->part);
-        a.at = p->left.at + (a.turned ? l * a.stride + i : i * a.stride + l);
-        if (p->rows) {
-            qk_rows_read(read, DEPTH, p->rows, j, n, l, depth);
-            b = (qk_matrix){ read, DEPTH, true };
-        } else {
-            b.at = p->right.at + (b.turned ? j * b.stride + l : l * b.stride + j);
-        }
-        qk_bf16_unit_tile(unit, p->c + i * p->c_stride + j, p->c_stride, p->add || l > 0, a, b, m, n, depth);
-    }
-    add_bias(p, i, m, j, n);
-}
-
 /* ---- all blocks */
 
 /* Rows and columns of a block, multiples of `height` and `width`, at most `most` columns: as many blocks as keep the
@@ -288,9 +268,10 @@ static void all_blocks(const product *p)
     }
 }
 
-/* The same by the level's unit for bf16 terms. */
+/* The same by the level's unit. */
 static void all_in_terms(const product *p)
 {
+    const qk_terms_unit *unit = p->way->level->unit;
     size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
     qk_terms_product terms = { p->left, p->right, p->rows, p->depth, 1, 1 };
     if (!rounded(p)) {
@@ -303,39 +284,17 @@ static void all_in_terms(const product *p)
     for (size_t j = 0; j < p->n; j += columns)
         for (size_t i = 0; i < p->m; i += rows) {
             size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
-            p->way->level->in_terms(p->c + i * p->c_stride + j, p->c_stride, p->add, &terms, i, m, j, n);
+            qk_terms_multiply(unit, p->c + i * p->c_stride + j, p->c_stride, p->add, &terms, i, m, j, n);
             add_bias(p, i, m, j, n);
         }
 }
 
-/* oneDNN splits sums over the threads it sees: one thread a block keeps the bits fixed. */
-static void all_unit_blocks(const product *p)
-{
-    size_t rows = least(4 * ROWS, QK_BF16_SIDE), columns = QK_BF16_SIDE;
-    int n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : p->way->n_threads;
-#pragma omp parallel num_threads(n_threads)
-    {
-        workspace w;
-        omp_set_num_threads(1);
-        qk_bf16_unit *unit =
-            qk_bf16_unit_new(rows, columns, least(p->depth, p->part), p->left.turned, p->rows || p->right.turned);
-#pragma omp for schedule(dynamic, 1) collapse(2)
-        for (size_t j = 0; j < p->n; j += columns)
-            for (size_t i = 0; i < p->m; i += rows) {
-                size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
-                if (unit) unit_block(unit, p, i, m, j, n);
-                for (size_t x = 0; x < n && !unit; x += COLUMNS) block(&w, p, i, m, j + x, least(n - x, COLUMNS));
-            }
-        qk_bf16_unit_free(unit);
-    }
-}
-
 static void multiply(const product *p)
 {
-    const qk_way *way = p->way;
+    const qk_terms_unit *unit = p->way->level->unit;
     assert(p->depth > 0);
-    if (way->operands != QK_OPERANDS_PLAIN && way->level->in_terms) all_in_terms(p);
-    else if (rounded(p) && qk_bf16_unit_present()) all_unit_blocks(p);
+    bool in_terms = p->way->operands == QK_OPERANDS_IN_TERMS && unit && unit->f32_pays;
+    if (in_terms || (unit && rounded(p))) all_in_terms(p);
     else all_blocks(p);
 }
 

@@ -30,26 +30,11 @@ typedef struct qk_way {
     size_t diagonal;
 } qk_way;
 
-/* c[m][n], rows c_stride apart, (+)= left[m][depth] right[depth][n]; depth > 0.  Where operands are rounded and the
- * processor has a bf16 unit: NaN where oneDNN has no memory left. */
+/* c[m][n], rows c_stride apart, (+)= left[m][depth] right[depth][n]; depth > 0. */
 void qk_multiply(float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right, size_t m, size_t n, size_t depth,
                  const qk_way *way);
 /* c[m][w->n_rows] = left[m][w->n_cols] w^T + bias[w->n_rows] (NULL: none), w in any format. */
 void qk_multiply_rows(float *c, size_t c_stride, qk_matrix left, const qk_rows *w, const float *bias, size_t m,
                       const qk_way *way);
-
-/* ---- multiply_bf16.c: one thread's access to the processor's bf16 unit, for operands that are to be rounded */
-
-#define QK_BF16_SIDE 256 /* most rows and columns of a tile */
-
-typedef struct qk_bf16_unit qk_bf16_unit;
-
-bool qk_bf16_unit_present(void);
-/* For tiles of at most rows x columns and sums of `depth`.  NULL: no memory, or oneDNN has no such product here. */
-qk_bf16_unit *qk_bf16_unit_new(size_t rows, size_t columns, size_t depth, bool left_turned, bool right_turned);
-void qk_bf16_unit_free(qk_bf16_unit *unit);
-/* c[m][n] (+)= rounded left times rounded right; m and n at most those of the unit.  NaN where oneDNN fails. */
-void qk_bf16_unit_tile(qk_bf16_unit *unit, float *c, size_t c_stride, bool add, qk_matrix left, qk_matrix right,
-                       size_t m, size_t n, size_t depth);
 
 #endif
