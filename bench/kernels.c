@@ -357,7 +357,8 @@ static void peaks(void)
         double best = 1e9;
         for (int run = 0; run < 20; run++) {
             double start = now(1);
-            for (int turn = 0; turn < TURNS; turn++) level->tile(c, level->columns, false, a, DEPTH, 1, b, DEPTH);
+            for (int turn = 0; turn < TURNS; turn++)
+                level->tile(c, level->columns, false, a, DEPTH, 1, b, DEPTH, level->columns);
             double seconds = now(1) - start;
             best = seconds < best ? seconds : best;
         }

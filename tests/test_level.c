@@ -8,22 +8,22 @@ enum { MOST_DEPTH = 300 };
 static const size_t depths[] = { 0, 1, 2, 7, 8, 9, 31, 256, 300 };
 #define N_DEPTHS (sizeof depths / sizeof *depths)
 
-/* One tile: a by rows or by columns, written or added. */
-static void check_tile(const qk_level *level, size_t depth, bool by_columns, bool add)
+/* One tile of so many columns: a by rows or by columns, written or added. */
+static void check_tile(const qk_level *level, size_t columns, size_t depth, bool by_columns, bool add)
 {
-    size_t rows = level->rows, columns = level->columns, c_stride = columns + 3, a_stride = MOST_DEPTH + 1;
+    size_t rows = level->rows, b_stride = level->columns, c_stride = columns + 3, a_stride = MOST_DEPTH + 1;
     size_t row_step = by_columns ? 1 : a_stride, depth_step = by_columns ? rows + 2 : 1;
     float *a = random_floats(QK_LEVEL_ROWS * a_stride + MOST_DEPTH * (rows + 2), 1, 1);
-    float *b = random_floats(MOST_DEPTH * columns, 2, 1), *start = random_floats(rows * c_stride, 3, 1);
+    float *b = random_floats(MOST_DEPTH * b_stride, 2, 1), *start = random_floats(rows * c_stride, 3, 1);
     float *c = add ? copy_of(start, rows * c_stride) : nan_floats(rows * c_stride);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = columns; j < c_stride; j++) c[i * c_stride + j] = 7; /* not the tile's */
-    level->tile(c, c_stride, add, a, row_step, depth_step, b, depth);
+    level->tile(c, c_stride, add, a, row_step, depth_step, b, depth, columns);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < c_stride; j++) {
             double sum = add ? (double)start[i * c_stride + j] : 0, size = fabs(sum) + 1;
             for (size_t l = 0; l < depth && j < columns; l++) {
-                double term = (double)a[i * row_step + l * depth_step] * b[l * columns + j];
+                double term = (double)a[i * row_step + l * depth_step] * b[l * b_stride + j];
                 sum += term;
                 size += fabs(term);
             }
@@ -37,7 +37,8 @@ static void tiles_agree(void **state)
     (void)state;
     for (size_t i = 0; i < QK_N_LEVELS; i++)
         for (size_t d = 0; d < N_DEPTHS && qk_levels[i].present(); d++)
-            for (int how = 0; how < 4; how++) check_tile(&qk_levels[i], depths[d], how & 1, how & 2);
+            for (size_t n = qk_levels[i].column_step; n <= qk_levels[i].columns; n += qk_levels[i].column_step)
+                for (int how = 0; how < 4; how++) check_tile(&qk_levels[i], n, depths[d], how & 1, how & 2);
 }
 
 static void matrices_are_turned(void **state)
@@ -67,7 +68,9 @@ static void levels_are_found(void **state)
     assert_ptr_equal(level, qk_level_best());
     for (size_t i = 0; i < QK_N_LEVELS; i++) {
         const qk_level *row = &qk_levels[i];
-        assert_true(row->rows <= QK_LEVEL_ROWS && row->columns <= QK_LEVEL_COLUMNS && 192 % row->columns == 0);
+        assert_true(row->rows <= QK_LEVEL_ROWS && 48 % row->rows == 0);
+        assert_true(row->columns <= QK_LEVEL_COLUMNS && 288 % row->columns == 0);
+        assert_true(row->columns % row->column_step == 0);
         level = NULL;
         qk_status status = qk_level_find(&level, row->name, &failed);
         assert_int_equal(status, row->present() ? QK_OK : QK_E_UNSUPPORTED);

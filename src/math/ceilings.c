@@ -86,7 +86,7 @@ static float blocks_of_terms(size_t n, float factor, float term)
     fill_pairs(a, DEEP * QK_TERMS_PART, factor);
     fill_pairs(b, DEEP * QK_TERMS_PART, term);
     if (terms->set_up) terms->set_up();
-    for (size_t i = 0; i < n; i++) terms->block(c, QK_TERMS_SIDE, i > 0, a, b, DEEP, 1, 1);
+    for (size_t i = 0; i < n; i++) terms->block(c, QK_TERMS_SIDE, i > 0, a, b, QK_TERMS_SIDE, DEEP, 1, 1);
     if (terms->release) terms->release();
     return c[0];
 }

@@ -57,15 +57,17 @@ static bool has_amx(void)
 #endif
 
 const qk_level qk_levels[QK_N_LEVELS] = {
-    [QK_LEVEL_PLAIN] = { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, qk_tile_plain, qk_turn_plain, NULL },
+    [QK_LEVEL_PLAIN] = { "plain", always, QK_PLAIN_ROWS, QK_PLAIN_COLUMNS, QK_PLAIN_COLUMNS, qk_tile_plain,
+                         qk_turn_plain, NULL },
 #if defined(__x86_64__)
-    [QK_LEVEL_AVX2] = { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2, NULL },
-    [QK_LEVEL_AVX512] = { "avx512", has_avx512, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512, qk_turn_avx512,
-                          NULL },
-    [QK_LEVEL_AVX512_BF16] = { "avx512bf16", has_avx512_bf16, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512,
-                               qk_turn_avx512, &qk_terms_avx512 },
-    [QK_LEVEL_AMX] = { "amx", has_amx, QK_AVX512_ROWS, QK_AVX512_COLUMNS, qk_tile_avx512, qk_turn_avx512,
-                       &qk_terms_amx },
+    [QK_LEVEL_AVX2] = { "avx2", has_avx2, QK_AVX2_ROWS, QK_AVX2_COLUMNS, QK_AVX2_COLUMNS, qk_tile_avx2, qk_turn_avx2,
+                        NULL },
+#define AVX512(name, present, unit)                                                                                    \
+    { name, present, QK_AVX512_ROWS, QK_AVX512_COLUMNS, QK_AVX512_STEP, qk_tile_avx512, qk_turn_avx512, unit }
+    [QK_LEVEL_AVX512] = AVX512("avx512", has_avx512, NULL),
+    [QK_LEVEL_AVX512_BF16] = AVX512("avx512bf16", has_avx512_bf16, &qk_terms_avx512),
+    [QK_LEVEL_AMX] = AVX512("amx", has_amx, &qk_terms_amx),
+#undef AVX512
 #endif
 };
 

@@ -7,11 +7,12 @@
 #include "base/base.h"
 
 /* c[rows][columns], its rows c_stride floats apart, (+)= a b over `depth`, where (row, l) of a is
- * a[row * a_row_stride + l * a_depth_stride] and (l, column) of b is b[l * columns + column]; b on a border of 64 bytes.
+ * a[row * a_row_stride + l * a_depth_stride] and (l, column) of b is b[l * the level's columns + column]; b on a border
+ * of 64 bytes; columns: at most the level's, a multiple of its column_step.
  * An entry is summed in the order of l, from 0, then added to c: its bits depend on its row of a and its column of b
  * alone.  AVX2 and AVX-512 fuse each multiply-add: the same bits.  The plain level rounds twice. */
 typedef void qk_tile(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
-                     const float *b, size_t depth);
+                     const float *b, size_t depth, size_t columns);
 
 typedef struct qk_terms_unit qk_terms_unit; /* terms.h */
 
@@ -19,14 +20,15 @@ struct qk_level {
     const char *name;       /* "avx2" */
     bool (*present)(void);  /* this processor, and its system, can do it */
     size_t rows, columns;   /* of a tile, which stays in registers; at most those below */
+    size_t column_step;     /* what its columns come in; divides `columns` */
     qk_tile *tile;
     /* to[l * columns + column] = from[column * stride + l] for l < depth and all columns; `to` as b above. */
     void (*turn)(float *to, const float *from, size_t stride, size_t depth);
     const qk_terms_unit *unit; /* for bf16 terms; NULL: there is none */
 };
 
-#define QK_LEVEL_ROWS 16    /* most rows of any level's tile */
-#define QK_LEVEL_COLUMNS 32 /* most columns; those of each level divide 288 */
+#define QK_LEVEL_ROWS 6     /* most rows of any level's tile */
+#define QK_LEVEL_COLUMNS 48 /* most columns; those of each level divide 288 */
 
 typedef enum qk_level_index {
     QK_LEVEL_PLAIN,
@@ -65,7 +67,8 @@ extern const qk_terms_unit qk_terms_avx512, qk_terms_amx; /* terms_*.c */
 #define QK_PLAIN_COLUMNS 8
 #define QK_AVX2_ROWS 6
 #define QK_AVX2_COLUMNS 16
-#define QK_AVX512_ROWS 12
-#define QK_AVX512_COLUMNS 32
+#define QK_AVX512_ROWS 6
+#define QK_AVX512_COLUMNS 48
+#define QK_AVX512_STEP 16
 
 #endif

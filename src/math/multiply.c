@@ -160,12 +160,18 @@ static strips pack_left(workspace *w, const product *p, size_t i, size_t n, size
 
 /* ---- blocks */
 
+/* Columns that a tile computes where n are needed. */
+static size_t stepped(const qk_level *level, size_t n)
+{
+    return (n + level->column_step - 1) / level->column_step * level->column_step;
+}
+
 /* One tile of which only m x n entries are in c. */
 static void edge_tile(workspace *w, const product *p, float *c, bool add, const float *a, const strips *s,
                       const float *b, size_t depth, size_t m, size_t n)
 {
     const qk_level *level = p->way->level;
-    level->tile(w->tile, level->columns, false, a, s->row_step, s->depth_step, b, depth);
+    level->tile(w->tile, level->columns, false, a, s->row_step, s->depth_step, b, depth, stepped(level, n));
     for (size_t r = 0; r < m; r++)
         for (size_t j = 0; j < n; j++) {
             float sum = w->tile[r * level->columns + j];
@@ -209,11 +215,11 @@ static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, 
             if (x >= part.columns || (add && part.from == part.to)) continue;
             const float *a = strip + part.from * s.depth_step, *b = w->right + x * depth + part.from * level->columns;
             float *c = p->c + (i + y) * p->c_stride + j + x;
-            size_t terms = part.to - part.from;
-            if (y + level->rows <= m && x + level->columns <= n)
-                level->tile(c, p->c_stride, add, a, s.row_step, s.depth_step, b, terms);
+            size_t terms = part.to - part.from, rows = least(m - y, level->rows), columns = least(n - x, level->columns);
+            if (rows == level->rows && stepped(level, columns) == columns)
+                level->tile(c, p->c_stride, add, a, s.row_step, s.depth_step, b, terms, columns);
             else
-                edge_tile(w, p, c, add, a, &s, b, terms, least(m - y, level->rows), least(n - x, level->columns));
+                edge_tile(w, p, c, add, a, &s, b, terms, rows, columns);
         }
     }
 }
@@ -252,7 +258,7 @@ static void cut(size_t *rows, size_t *columns, const product *p, size_t n_thread
 static void all_blocks(const product *p)
 {
     size_t n_threads = p->m * p->n * p->depth < SERIAL_BELOW ? 1 : (size_t)p->way->n_threads, rows, columns;
-    cut(&rows, &columns, p, n_threads, COLUMNS, ROWS, p->way->level->columns);
+    cut(&rows, &columns, p, n_threads, COLUMNS, ROWS, p->way->level->column_step);
     if (n_threads == 1) {
         workspace w;
         for (size_t j = 0; j < p->n; j += columns) block(&w, p, 0, p->m, j, least(p->n - j, columns));

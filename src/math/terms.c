@@ -16,9 +16,8 @@ enum {
     SIDE = QK_TERMS_SIDE,
     STEP = QK_TERMS_STEP,
     PART = QK_TERMS_PART,
-    DEPTH = 256,             /* packed at a time, one term */
-    DEPTH_IN_TERMS = 128,    /* the same, several terms */
-    DEEPEST = QK_MOST_TERMS * DEPTH_IN_TERMS /* the larger of the two, counted in numbers */
+    DEPTH = 512,         /* packed at a time, one term: the more, the fewer times c is read and written */
+    DEPTH_IN_TERMS = 128 /* the same, several terms: three of them are fewer numbers than DEPTH */
 };
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
@@ -32,8 +31,8 @@ typedef struct view {
 } view;
 
 typedef struct workspace {
-    uint16_t left[SIDE * DEEPEST] ALIGNED;              /* [step][term][row][STEP] */
-    uint16_t right[QK_TERMS_COLUMNS * DEEPEST] ALIGNED; /* [32 columns][step][term][pair of the depth][column][2] */
+    uint16_t left[SIDE * DEPTH] ALIGNED;              /* [step][term][row][STEP] */
+    uint16_t right[QK_TERMS_COLUMNS * DEPTH] ALIGNED; /* [32 columns][step][term][pair of the depth][column][2] */
     uint16_t unturned[QK_MOST_TERMS * PART] ALIGNED;    /* one step of right, [term][column][STEP] */
     float floats[SIDE * DEPTH] ALIGNED;                 /* an operand that does not lie as a view wants it */
     float edge[SIDE * SIDE] ALIGNED;                    /* a block of c that is cut short */
@@ -99,7 +98,7 @@ ROUNDING static void cut_step(uint16_t *to, const float *from, size_t stride, si
 static view turned(float *memory, const float *at, size_t stride, size_t n_rows, size_t depth)
 {
     size_t l = 0;
-    for (; l + STEP <= depth; l += STEP) qk_turn_avx512(memory + l * SIDE, at + l * stride, stride, n_rows);
+    for (; l + STEP <= depth; l += STEP) qk_turn_terms(memory + l * SIDE, at + l * stride, stride, n_rows);
     for (; l < depth; l++)
         for (size_t i = 0; i < n_rows; i++) memory[l / STEP * PART + i * STEP + l % STEP] = at[l * stride + i];
     return (view){ memory, STEP, PART };
@@ -138,7 +137,7 @@ static bool turn_pairs(uint16_t *to, const qk_rows *w, size_t column, size_t n_c
     bool whole = w && w->dtype == QK_DTYPE_BF16 && w->interleaved_heads == 0 && w->n_cols % 2 == 0;
     if (!whole || n_columns < SIDE || depth % STEP != 0) return false;
     const uint8_t *from = w->data + (column * w->n_cols + l) * sizeof *to;
-    qk_turn_avx512((float *)(void *)to, (const float *)(const void *)from, w->n_cols / 2, depth / 2);
+    qk_turn_terms((float *)(void *)to, (const float *)(const void *)from, w->n_cols / 2, depth / 2);
     return true;
 }
 
@@ -151,7 +150,7 @@ static void pack_right(uint16_t *to, workspace *w, const qk_terms_product *p, si
     for (size_t done = 0; done < depth; done += STEP, v.at += v.step_stride) {
         cut_step(w->unturned, v.at, v.row_stride, n_columns, depth - done, p->right_terms);
         for (size_t t = 0; t < p->right_terms; t++, to += PART) /* pairs of bf16 are as wide as a float */
-            qk_turn_avx512((float *)(void *)to, (const float *)(const void *)(w->unturned + t * PART), STEP / 2,
+            qk_turn_terms((float *)(void *)to, (const float *)(const void *)(w->unturned + t * PART), STEP / 2,
                            STEP / 2);
     }
 }
@@ -161,12 +160,12 @@ static void cut_block(qk_terms_block *block, workspace *w, float *c, size_t c_st
                       size_t n_steps, const qk_terms_product *p, size_t n_rows, size_t n_columns)
 {
     if (n_rows == SIDE && n_columns == SIDE) {
-        block(c, c_stride, add, w->left, b, n_steps, p->left_terms, p->right_terms);
+        block(c, c_stride, add, w->left, b, SIDE, n_steps, p->left_terms, p->right_terms);
         return;
     }
     if (add) memset(w->edge, 0, sizeof w->edge);
     for (size_t i = 0; i < n_rows && add; i++) memcpy(w->edge + i * SIDE, c + i * c_stride, n_columns * sizeof *c);
-    block(w->edge, SIDE, add, w->left, b, n_steps, p->left_terms, p->right_terms);
+    block(w->edge, SIDE, add, w->left, b, n_rows, n_steps, p->left_terms, p->right_terms);
     for (size_t i = 0; i < n_rows; i++) memcpy(c + i * c_stride, w->edge + i * SIDE, n_columns * sizeof *c);
 }
 

@@ -17,9 +17,10 @@
 #define QK_TERMS_ROWS 768    /* ... for so many rows: with its columns, what a second-level cache of 2 MiB holds of c */
 
 /* c[32][32], its rows c_stride floats apart, (+)= a b over `n_steps` steps.  a: [step][term][row][STEP] bf16; b:
- * [step][term][pair of the step][column][2] bf16; both on a border of 64 bytes.  Sums are f32. */
-typedef void qk_terms_block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_steps,
-                            size_t a_terms, size_t b_terms);
+ * [step][term][pair of the step][column][2] bf16; both on a border of 64 bytes.  Sums are f32.  Of c only the first
+ * n_rows are wanted; the others may hold anything afterwards. */
+typedef void qk_terms_block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_rows,
+                            size_t n_steps, size_t a_terms, size_t b_terms);
 
 struct qk_terms_unit {
     void (*set_up)(void), (*release)(void); /* of one thread, around its blocks; NULL: nothing to do */
@@ -46,5 +47,8 @@ static inline size_t qk_terms_of(qk_dtype dtype)
  * are zero change nothing: a weight kept in more bits than it needs gives the same product. */
 void qk_terms_multiply(const qk_terms_unit *unit, float *c, size_t c_stride, bool add, const qk_terms_product *product,
                        size_t row0, size_t n_rows, size_t column0, size_t n_columns);
+
+/* tile_avx512.c: to[l * SIDE + i] = from[i * stride + l] for l < depth and i < SIDE; `to` on a border of 64 bytes. */
+void qk_turn_terms(float *to, const float *from, size_t stride, size_t depth);
 
 #endif

@@ -26,11 +26,12 @@ TILES static void set_up_tiles(void)
 
 TILES static void release_tiles(void) { _tile_release(); }
 
-TILES static void block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_steps,
-                        size_t a_terms, size_t b_terms)
+TILES static void block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_rows,
+                        size_t n_steps, size_t a_terms, size_t b_terms)
 {
     const size_t row = c_stride * sizeof *c, pair = QK_TERMS_SIDE * 2 * sizeof *b;
     float *lower = c + QK_TERMS_SIDE / 2 * c_stride;
+    (void)n_rows; /* tiles are of one shape */
     __asm__ volatile("" : : : "memory"); /* what was packed must lie there: the compiler does not see tiles read it */
     if (add) {
         _tile_loadd(0, c, row);

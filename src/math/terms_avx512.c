@@ -51,10 +51,10 @@ UNROLLED
         }
 }
 
-PAIRS static void block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_steps,
-                        size_t a_terms, size_t b_terms)
+PAIRS static void block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_rows,
+                        size_t n_steps, size_t a_terms, size_t b_terms)
 {
-    for (size_t i = 0; i < SIDE; i += ROWS)
+    for (size_t i = 0; i < n_rows; i += ROWS)
         eight_rows(c + i * c_stride, c_stride, add, a + i * STEP, b, n_steps, a_terms, b_terms);
 }
 

@@ -10,8 +10,9 @@ enum { ROWS = QK_AVX2_ROWS, COLUMNS = QK_AVX2_COLUMNS, WIDTH = 8 };
 #define UNROLLED _Pragma("GCC unroll 8") /* before anything else: or the sums go by way of memory */
 
 AVX2 void qk_tile_avx2(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
-                       const float *b, size_t depth)
+                       const float *b, size_t depth, size_t columns)
 {
+    (void)columns; /* always all */
     __m256 sum[ROWS][2];
     const float *upper = a + 3 * a_row_stride; /* two bases reach all rows by strides that an address can hold */
 UNROLLED

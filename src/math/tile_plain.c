@@ -8,8 +8,9 @@ enum { ROWS = QK_PLAIN_ROWS, COLUMNS = QK_PLAIN_COLUMNS, WIDTH = 4, VECTORS = CO
 typedef float vector __attribute__((vector_size(WIDTH * sizeof(float)), aligned(sizeof(float)), may_alias));
 
 void qk_tile_plain(float *c, size_t c_stride, bool add, const float *a, size_t a_row_stride, size_t a_depth_stride,
-                   const float *b, size_t depth)
+                   const float *b, size_t depth, size_t columns)
 {
+    (void)columns; /* always all */
     vector sum[ROWS][VECTORS] = { 0 };
     for (size_t l = 0; l < depth; l++, b += COLUMNS) {
         const float *entry = a + l * a_depth_stride;
