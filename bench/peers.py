@@ -32,7 +32,7 @@ DEMO = ROOT / "tests" / "data" / "golden" / "demo"
 # d_model, layers, heads, key/value heads, d_ffn, vocabulary
 SHAPES = {"1.1b": [2048, 22, 32, 4, 5632, 32000], "7b": [4096, 32, 32, 32, 11008, 32000],
           "15m": [288, 6, 6, 6, 768, 32000]}
-LEVELS = ["plain", "avx2", "avx512", "amx"]
+LEVELS = ["plain", "avx2", "avx512", "avx512bf16", "amx"]
 
 
 class NotMeasured(Exception):
@@ -60,10 +60,11 @@ def call(*command):
 class Bench:
     """`qkscope bench`: keeps what it said of itself for the roofline."""
 
-    def __init__(self, setup, *words, test, repetitions=1):
+    def __init__(self, setup, *words, test, repetitions=1, precision="auto"):
         self.setup, self.row, self.rows = setup, None, []
+        self.ceiling = "bf16_flops_per_second" if precision == "bf16" and setup.bf16_unit else "flops_per_second"
         self.command = [setup.program, "bench", *words, "--tests", test, "-r", repetitions, "-t", setup.threads,
-                        "--json", "-q"]
+                        "--precision", precision, "--json", "-q"]
 
     def run(self):
         result = json.loads(call(*self.command)[0])
@@ -71,6 +72,19 @@ class Bench:
         seconds = min(self.row["cpu_seconds" if self.setup.processor else "seconds"])
         self.rows.append({"flops": self.row["flops"] / seconds, "bytes": self.row["weight_bytes"] / seconds})
         return self.row["tokens"] / seconds
+
+
+class Unit:
+    """What the bf16 unit does out of the nearest cache: tokens/s of ours if all of its work ran so."""
+
+    def __init__(self, setup, ours):
+        self.setup, self.ours = setup, ours
+
+    def run(self):
+        if not self.ours.row:
+            self.ours.run()
+        self.setup.measure_ceilings()
+        return self.setup.ceilings[-1]["bf16_flops_per_second"] * self.ours.row["tokens"] / self.ours.row["flops"]
 
 
 class LlamaBench:
@@ -149,8 +163,8 @@ class Setup:
         self.ceilings = []
         self.machine = self.measure_ceilings()
         self.kernels = self.machine["kernels"]
-        words = self.kernels.lower().replace("-", "")
-        self.level = next((level for level in reversed(LEVELS) if level in words), "plain")
+        self.level = self.kernels if self.kernels in LEVELS else "plain"
+        self.bf16_unit = self.ceilings[0].get("bf16_unit")
 
     def measure_ceilings(self):
         result = json.loads(call(self.program, "bench", "--tests", "ceilings", "-t", self.threads, "--json", "-q")[0])
@@ -160,8 +174,8 @@ class Setup:
     def ceiling(self, key):
         """The least disturbed one: nothing is faster than the machine.  By processor time the usual one: what is left
         of a core whose other half somebody else uses."""
-        if self.processor and key == "flops_per_second":
-            return statistics.median(c["usual_flops_per_second"] for c in self.ceilings)
+        if self.processor and "flops" in key:
+            return statistics.median(c["usual_" + key] for c in self.ceilings)
         return max(c[key] for c in self.ceilings)
 
     def llama(self, name):
@@ -209,11 +223,30 @@ class Setup:
 # ---- the rows
 
 
-def prefill_llama(setup, shape, kind):
+def precision(setup, unit):
+    """llama.cpp rounds activations to bf16 beside BF16 weights and to 8 bits beside Q8_0 and Q4_0: so do we to bf16,
+    where there is a unit for it."""
+    return "bf16" if unit and setup.bf16_unit else "auto"
+
+
+def prefill_name(setup, shape, ours):
+    there = f"{shape}, {setup.layers(shape)} of {SHAPES[shape][1]} layers, {setup.args.prompt} tokens"
+    return there + (", rounded to bf16" if ours.ceiling.startswith("bf16") else "")
+
+
+def prefill_llama(setup, shape, kind, unit=False):
     model, n = setup.gguf(shape, kind), setup.args.prompt
     peer = LlamaBench(setup, model, n, 0)
-    ours = Bench(setup, model, "--prompt-tokens", n, test="prefill")
-    return ours, peer, f"{shape}, {setup.layers(shape)} of {SHAPES[shape][1]} layers, {n} tokens", model
+    ours = Bench(setup, model, "--prompt-tokens", n, test="prefill", precision=precision(setup, unit))
+    return ours, peer, prefill_name(setup, shape, ours), model
+
+
+def unit_share(setup, shape):
+    if not setup.bf16_unit:
+        raise NotMeasured("this processor has no unit for bf16")
+    words = ["--shape", shape, "--max-layers", setup.layers(shape), "--weights", "bf16"]
+    ours = Bench(setup, *words, "--prompt-tokens", setup.args.prompt, test="prefill", precision="bf16")
+    return ours, Unit(setup, ours), prefill_name(setup, shape, ours), None
 
 
 def prefill_nf4(setup, shape):
@@ -221,15 +254,15 @@ def prefill_nf4(setup, shape):
     model, n = setup.gguf(shape, "q8_0"), setup.args.prompt
     peer = LlamaBench(setup, model, n, 0)
     ours = Bench(setup, "--shape", ",".join(map(str, setup.sizes(shape))), "--weights", "nf4", "--prompt-tokens", n,
-                 test="prefill")
-    return ours, peer, f"{shape}, {setup.layers(shape)} of {SHAPES[shape][1]} layers, {n} tokens", model
+                 test="prefill", precision=precision(setup, True))
+    return ours, peer, prefill_name(setup, shape, ours), model
 
 
 def prefill_torch(setup, shape, kind):
     model, n = setup.gguf(shape, {"bfloat16": "bf16", "float32": "f32"}[kind]), setup.args.prompt
     peer = Torch(setup, "prefill", kind, 1, n, setup.sizes(shape))
-    ours = Bench(setup, model, "--prompt-tokens", n, test="prefill")
-    return ours, peer, f"{shape}, {setup.layers(shape)} of {SHAPES[shape][1]} layers, {n} tokens", model
+    ours = Bench(setup, model, "--prompt-tokens", n, test="prefill", precision=precision(setup, kind == "bfloat16"))
+    return ours, peer, prefill_name(setup, shape, ours), model
 
 
 def decode_llama(setup, shape, kind):
@@ -255,9 +288,8 @@ def perplexity(setup, shape, kind):
 def train_torch(setup, kind):
     rows, context, shape = setup.args.train_rows, 256, SHAPES["15m"]
     peer = Torch(setup, "train", kind, rows, context, shape, 1)
-    precision = "bf16" if kind == "bfloat16" else "f32"
-    ours = Bench(setup, "--shape", "15m", "--weights", "f32", "--prompt-tokens", context, "-b", rows, "--precision",
-                 precision, test="train")
+    ours = Bench(setup, "--shape", "15m", "--weights", "f32", "--prompt-tokens", context, "-b", rows, test="train",
+                 precision="bf16" if kind == "bfloat16" else "f32")
     return ours, peer, f"288 x 6, vocabulary 32,000, {rows} x {context}", None
 
 
@@ -314,21 +346,25 @@ def overhead(setup, test):
 
 # name, what is compared with what, how, (floor, goal) by level or for all; "share": of read bandwidth, not a ratio
 def goals(plain, avx512, amx):
-    return {"plain": plain, "avx2": plain, "avx512": avx512, "amx": amx}
+    return {"plain": plain, "avx2": plain, "avx512": avx512, "avx512bf16": avx512, "amx": amx}
 
 
 F32_LEVELS = goals((1.25, 1.5), (1.7, 2), (1.5, 3.5))
+BF16_LEVELS, QUANTISED_LEVELS = goals((1.25, 1.5), (1.7, 2), (5.6, 8)), goals((1.25, 1.5), (1.7, 2), (2, 3))
 ROWS = [
-    ("prefill-bf16", "llama.cpp BF16", lambda s: prefill_llama(s, "1.1b", "bf16"), goals((1.25, 1.5), (1.7, 2), (5.6, 8))),
+    ("prefill-bf16", "llama.cpp BF16", lambda s: prefill_llama(s, "1.1b", "bf16", True), BF16_LEVELS),
+    ("prefill-bf16-auto", "llama.cpp BF16", lambda s: prefill_llama(s, "1.1b", "bf16"), None),
     ("prefill-bf16-torch", "PyTorch bf16", lambda s: prefill_torch(s, "1.1b", "bfloat16"),
      goals((1.25, 1.5), (1.7, 2), (2, 3))),
     ("prefill-f32", "llama.cpp F32", lambda s: prefill_llama(s, "1.1b", "f32"), F32_LEVELS),
     ("prefill-f32-torch", "PyTorch f32", lambda s: prefill_torch(s, "1.1b", "float32"), None),
-    ("prefill-q8_0", "llama.cpp Q8_0", lambda s: prefill_llama(s, "1.1b", "q8_0"), goals((1.25, 1.5), (1.7, 2), (2, 3))),
-    ("prefill-q4_0", "llama.cpp Q4_0", lambda s: prefill_llama(s, "1.1b", "q4_0"), goals((1.25, 1.5), (1.7, 2), (2, 3))),
-    ("prefill-nf4", "llama.cpp Q8_0", lambda s: prefill_nf4(s, "1.1b"), goals((1.25, 1.5), (1.7, 2), (2, 3))),
-    ("prefill-7b-bf16", "llama.cpp BF16", lambda s: prefill_llama(s, "7b", "bf16"), goals((1.25, 1.5), (1.7, 2), (6, 9))),
-    ("prefill-7b-q8_0", "llama.cpp Q8_0", lambda s: prefill_llama(s, "7b", "q8_0"), goals((1.25, 1.5), (1.7, 2), (2, 2.8))),
+    ("prefill-q8_0", "llama.cpp Q8_0", lambda s: prefill_llama(s, "1.1b", "q8_0", True), QUANTISED_LEVELS),
+    ("prefill-q8_0-auto", "llama.cpp Q8_0", lambda s: prefill_llama(s, "1.1b", "q8_0"), None),
+    ("prefill-q4_0", "llama.cpp Q4_0", lambda s: prefill_llama(s, "1.1b", "q4_0", True), QUANTISED_LEVELS),
+    ("prefill-nf4", "llama.cpp Q8_0", lambda s: prefill_nf4(s, "1.1b"), QUANTISED_LEVELS),
+    ("prefill-7b-bf16", "llama.cpp BF16", lambda s: prefill_llama(s, "7b", "bf16", True), goals((1.25, 1.5), (1.7, 2), (6, 9))),
+    ("prefill-7b-q8_0", "llama.cpp Q8_0", lambda s: prefill_llama(s, "7b", "q8_0", True),
+     goals((1.25, 1.5), (1.7, 2), (2, 2.8))),
     ("small-f32", "llama.cpp F32", lambda s: prefill_llama(s, "15m", "f32"), goals((2, 4), (2, 4), (2, 4))),
     ("small-perplexity", "llama-perplexity F32", lambda s: perplexity(s, "15m", "f32"), goals((2, 4), (2, 4), (2, 4))),
     ("study-f32", "transformers with hooks, f32", lambda s: study_torch(s, "float32", "auto"), goals((5, 5), (5, 5), (5, 5))),
@@ -340,7 +376,7 @@ ROWS = [
     ("decode-q8_0", "llama.cpp Q8_0", lambda s: decode_llama(s, "1.1b", "q8_0"), "share"),
     ("train-f32", "PyTorch f32", lambda s: train_torch(s, "float32"), goals((1.8, 3), (1.8, 3), (1.8, 3))),
     ("train-bf16", "PyTorch bf16 autocast", lambda s: train_torch(s, "bfloat16"), goals((1.5, 2.5), (1.5, 2.5), (1.5, 2.5))),
-    ("amx", "the AMX ceiling with real data", None, "amx"),
+    ("bf16-unit", "its blocks out of the nearest cache", lambda s: unit_share(s, "1.1b"), goals(*[(0.4, 0.6)] * 3)),
 ]
 
 
@@ -356,8 +392,8 @@ def roofline(row, setup, ours, ratio, rate_of_peer):
     if not getattr(ours, "rows", None):
         return
     used = statistics.median(r["flops"] for r in ours.rows)
-    ceiling = setup.ceiling("flops_per_second")
-    row["gflops"], row["share_of_flops"] = used / 1e9, used / ceiling
+    ceiling = setup.ceiling(ours.ceiling)
+    row["ceiling"], row["gflops"], row["share_of_flops"] = ours.ceiling, used / 1e9, used / ceiling
     row["bytes_per_second"] = statistics.median(r["bytes"] for r in ours.rows)
     row["share_of_read"] = row["bytes_per_second"] / setup.ceiling("bytes_per_second")
     row["ratio_at_ceiling"] = ratio * ceiling / used
@@ -367,8 +403,6 @@ def measure(setup, name, peer_name, make, goal):
     row = {"row": name, "peer": peer_name, "threads": setup.threads, "level": setup.level, "clock": setup.args.clock}
     ours = peer = path = None
     try:
-        if goal == "amx":
-            raise NotMeasured("this processor has no AMX" if setup.level != "amx" else "no AMX ceiling is measured yet")
         ours, peer, row["what"], path = make(setup)
         rates, ratios = ([], []), []
         for n in range(setup.args.rounds + 1):  # round 0 warms files and caches, and is not counted
@@ -427,10 +461,11 @@ def line(row):
         goal = "80 % / 90 % of read"
     roof = ""
     if "share_of_flops" in row:
-        roof = f"{row['gflops']:.0f} GFLOP/s, {100 * row['share_of_flops']:.0f} % of f32 multiply-adds"
+        unit = "bf16" if row["ceiling"].startswith("bf16") else "f32"
+        roof = f"{row['gflops']:.0f} GFLOP/s, {100 * row['share_of_flops']:.0f} % of {unit} multiply-adds"
         if row["row"].startswith("decode"):
             roof = f"{row['bytes_per_second'] / 1e9:.1f} GB/s, {100 * row['share_of_read']:.0f} % of read"
-        elif row["verdict"].startswith("missed") and row["row"] not in ("norms", "edits"):
+        elif row["verdict"].startswith("missed") and row["row"] not in ("norms", "edits", "bf16-unit"):
             roof += f"; at 100 % the ratio were {row['ratio_at_ceiling']:.2f}"
     return (f"| {row['row']}: {row['what']} | {row['peer']} | {ours} | {theirs} | {spread(row['ratios'], '.2f')} | "
             f"{goal} {row['verdict']} | {roof} |")
@@ -500,8 +535,9 @@ def main():
         print(line(rows[-1]), flush=True)
         store(setup, rows)
     best = max(c["flops_per_second"] for c in setup.ceilings)
+    unit = f"{setup.ceiling('bf16_flops_per_second') / 1e9:.0f} in bf16, " if setup.bf16_unit else ""
     print(f"\nceilings, {len(setup.ceilings)} times: {best / 1e9:.0f} GFLOP/s in f32 ({setup.ceilings[0]['unit']}) at best, "
-          f"{setup.ceiling('flops_per_second') / 1e9:.0f} as the shares are counted, "
+          f"{setup.ceiling('flops_per_second') / 1e9:.0f} as the shares are counted, {unit}"
           f"{setup.ceiling('bytes_per_second') / 1e9:.1f} GB/s read; {args.folder / 'peers.json'}")
 
 
