@@ -88,8 +88,8 @@ static qk_status check_spec(const qk_generate_spec *spec, const qk_model *model,
 
 /* ---- the call */
 
-/* Above so many streams products in tiles are faster; measured with AVX2. */
-#define FEW_STREAMS 8
+/* Above so many rows products in tiles are faster; measured with AVX2. */
+#define FEW_ROWS 8
 
 static bool tick(void *user, const char *phase, double done, double total)
 {
@@ -140,13 +140,15 @@ static qk_status new_result(qk_generation *g, qk_error *err)
     if (status) return status;
     g->result->n_prompts = g->spec.n_prompts;
     g->result->n_conditions = g->spec.n_conditions;
-    size_t n = 0, rows = 0;
+    size_t n = 0, rows = 0, prompt_rows = 0;
     if (!qk_mul(g->spec.n_prompts, g->spec.n_conditions, &n)) return qk_out_of_memory(err, "result", SIZE_MAX);
     for (size_t p = 0; p < g->spec.n_prompts; p++) {
         size_t most = g->spec.prompts[p].n_tokens + g->spec.max_new_tokens;
         rows += g->spec.context && most > g->spec.context ? g->spec.context : most;
+        prompt_rows += g->spec.prompts[p].n_tokens * g->spec.n_conditions;
     }
-    g->few_streams = n <= FEW_STREAMS;
+    g->few_streams = n <= FEW_ROWS;
+    g->few_prompt_rows = prompt_rows <= FEW_ROWS;
     g->total = (double)rows * (double)g->spec.n_conditions * g->model->config.n_layers;
     return qk_new_array(&g->result->items, n, sizeof *g->result->items, "result", err);
 }

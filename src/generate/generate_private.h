@@ -32,6 +32,7 @@ typedef struct qk_generation {
     qk_generate_result *result; /* owned */
     bool few_streams;           /* so few that products in tiles would be mostly padding; of the call, not of a group,
                                  * so that a budget changes no bit */
+    bool few_prompt_rows;       /* the same of all prompts' tokens together */
     double done, total;         /* row-layers, for progress */
 } qk_generation;
 

@@ -295,8 +295,10 @@ qk_status qk_group_run(size_t *n, qk_generation *g, size_t first, qk_error *err)
     while (!status) {
         find_segments(&group);
         if (group.n_alive == 0) break;
-        group.pass.few_rows = g->few_streams && group.streams[group.alive[0]].n_done > 0; /* decoding: a row each */
+        bool decoding = group.streams[group.alive[0]].n_done > 0; /* a row each */
+        group.pass.few_rows = decoding ? g->few_streams : g->few_prompt_rows;
         status = compute(&group, err);
+        group.pass.few_rows = g->few_streams; /* and so the logits, behind prompts of any length */
         if (!status) status = draw(&group, err);
         for (size_t i = 0; i < group.n_alive && !status; i++) {
             qk_stream *s = &group.streams[group.alive[i]];

@@ -17,7 +17,7 @@ enum {
 typedef float lanes_of_one[ROWS][WIDTH];
 typedef const uint8_t *const rows_of_weights[ROWS];
 
-INLINE void fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+INLINE void fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 
 #define ONE(format)                                                                                                    \
     AVX2 static void one_##format(lanes_of_one lanes, const float *x, rows_of_weights w, rows_of_weights ahead, size_t n)
