@@ -13,7 +13,7 @@ enum {
     STREAMS = 8,      /* rows of x that go through the weights together, where they are multiplied as they lie */
     ARRANGED = 16384, /* floats of x in the order of a format: rows for one stream, */
     SHARED = 1024,    /* numbers of rows for several, so that half of them stay in the nearest cache */
-    SHARES = 4,       /* of a thread */
+    SHARES = 12,       /* of a thread */
     TOGETHER = 64     /* rows of weights whose sums are kept while parts of x are gone through */
 };
 #define SERIAL_BELOW 200000 /* multiply-adds that are cheaper than waking the threads: a row is read once */
@@ -127,7 +127,7 @@ static void in_place(const few_product *p, few_streams *s, size_t first, size_t 
         find_rows(ahead, p, first, end, before);
         for (size_t j = first; j < end; j += QK_DOT_ROWS) {
             memcpy(rows, ahead, sizeof rows);
-            find_rows(ahead, p, j + QK_DOT_ROWS, end, before);
+            find_rows(ahead, p, j + QK_DOT_ROWS, p->w->n_rows, before);
             if (l == 0) memset(lanes[(j - first) / QK_DOT_ROWS], 0, s->m * sizeof *lanes[0]);
             dots_of_streams(lanes[(j - first) / QK_DOT_ROWS], s, p->dots, rows, ahead, n);
         }
