@@ -129,7 +129,9 @@ static qk_status open_group(stream_group *group, const qk_generation *g, size_t 
         if (!status) status = qk_new_array(&group->samplers[i].weights, vocab, sizeof(double), "sampling", err);
     }
     for (size_t i = 0; i < n && !status; i++) status = open_stream(&group->streams[i], g, first + i, err);
-    return status ? status : qk_pass_open(&group->pass, err);
+    if (!status) status = qk_pass_open(&group->pass, err);
+    if (!status) group->pass.trims = group->pass.last_rows = qk_pass_may_trim(&group->pass);
+    return status;
 }
 
 static void close_group(stream_group *group)

@@ -400,7 +400,7 @@ qk_status qk_pass_run(qk_pass_result **out, const qk_model *model, const qk_pass
     if (!status)
         status = qk_new_array(&segments, spec.n_sequences * spec.n_conditions, sizeof *segments, "segments", err);
     if (status) goto out;
-    pass.trims = qk_pass_may_trim(&pass);
+    pass.trims = spec.score && qk_pass_may_trim(&pass);
     pass.total = (double)plan.n_rows * model->config.n_layers;
     for (size_t g = 0; g < pass.layout.n_groups && !status; g++) {
         pass.group = pass.layout.groups[g];

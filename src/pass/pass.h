@@ -128,6 +128,7 @@ typedef struct qk_pass {
     double done, total;         /* row-layers, for progress */
     bool trims;                 /* nobody looks behind the last layer's attention but the scores: rows that no scored
                                  * target needs end there */
+    bool last_rows;             /* where it trims: of a segment its last row is needed (generation), not its targets */
     bool few_rows;              /* products made for few rows, where the kernels have one (decoding) */
 } qk_pass;
 
@@ -164,7 +165,7 @@ bool qk_site_wanted(const qk_pass *pass, qk_site site, int layer);
 
 /* ---- trim.c */
 
-/* Losses alone are wanted: neither probes nor edits behind the attention of the last layer. */
+/* Neither probes nor edits behind the attention of the last layer: what rows are there nobody sees. */
 bool qk_pass_may_trim(const qk_pass *pass);
 /* Blocks of queries in front of the segment that nobody needs behind the attention of this layer. */
 size_t qk_pass_idle_blocks(const qk_pass *pass, int layer, const qk_segment *segment);

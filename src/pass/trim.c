@@ -1,4 +1,4 @@
-/* trim.c - rows of the last layer that no scored target needs are left out behind its keys and values. */
+/* trim.c - rows of the last layer that neither a scored target nor a new token needs are left out behind its keys and values. */
 #include <string.h>
 
 #include "pass/pass.h"
@@ -11,7 +11,7 @@ bool qk_pass_may_trim(const qk_pass *pass)
                                       QK_SITE_MLP_OUT,  QK_SITE_RESID_POST,     QK_SITE_LN_FINAL_OUT,
                                       QK_SITE_LOGITS };
     int last = pass->config->n_layers - 1;
-    bool alone = pass->spec->score;
+    bool alone = true;
     for (size_t i = 0; i < sizeof behind / sizeof *behind; i++) {
         alone = alone && !qk_site_wanted(pass, behind[i], qk_site_describe(behind[i])->per_layer ? last : -1);
         for (size_t e = 0; e < pass->edits.n; e++)
@@ -23,6 +23,7 @@ bool qk_pass_may_trim(const qk_pass *pass)
 size_t qk_pass_idle_blocks(const qk_pass *pass, int layer, const qk_segment *s)
 {
     if (!pass->trims || layer + 1 < pass->config->n_layers) return 0;
+    if (pass->last_rows) return (s->n_rows - 1) / QK_ATTENTION_ROWS;
     return (pass->spec->sequences[s->sequence].score_from - 1) / QK_ATTENTION_ROWS;
 }
 

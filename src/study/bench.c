@@ -71,7 +71,7 @@ qk_progress qk_bench_progress(qk_bench *b)
     return b->compute->progress.tick ? (qk_progress){ tick, b } : (qk_progress){ 0 };
 }
 
-/* ---- prefill and score */
+/* ---- score: a text's likelihoods */
 
 static qk_status make_sequences(qk_bench *b, size_t n, size_t n_tokens, qk_error *err)
 {
@@ -84,18 +84,6 @@ static qk_status make_sequences(qk_bench *b, size_t n, size_t n_tokens, qk_error
         b->tokens[i] = (int32_t)qk_rng_below(&rng, (uint64_t)b->model->config.n_vocab);
     for (size_t i = 0; i < n; i++) b->sequences[i] = (qk_sequence){ b->tokens + i * n_tokens, n_tokens, 1 };
     b->n_sequences = n;
-    return QK_OK;
-}
-
-static qk_status prepare_prefill(qk_bench *b, qk_bench_result *todo, qk_error *err)
-{
-    size_t n = b->settings->n_prompt;
-    qk_status status = make_sequences(b, 1, n, err);
-    if (status) return status;
-    b->sequences[0].score_from = n - 1;
-    todo->tokens = (double)n;
-    todo->flops = flops_of(&b->model->config, (double)n, 1);
-    todo->bytes = bytes_of(b->model);
     return QK_OK;
 }
 
@@ -123,7 +111,17 @@ qk_status qk_bench_pass_run(qk_bench *b, qk_error *err)
     return status;
 }
 
-/* ---- decode: each stream begins with one token, so that n_new tokens are as many steps */
+/* ---- prefill: a prompt and the token behind it; decode: each stream begins with one token, so that n_new tokens are as
+ * many steps */
+
+static qk_status prepare_prefill(qk_bench *b, qk_bench_result *todo, qk_error *err)
+{
+    size_t n = b->settings->n_prompt;
+    todo->tokens = (double)n;
+    todo->flops = flops_of(&b->model->config, (double)n, 1);
+    todo->bytes = bytes_of(b->model);
+    return make_sequences(b, 1, n, err);
+}
 
 static qk_status prepare_decode(qk_bench *b, qk_bench_result *todo, qk_error *err)
 {
@@ -135,18 +133,19 @@ static qk_status prepare_decode(qk_bench *b, qk_bench_result *todo, qk_error *er
     return make_sequences(b, s->n_streams, 1, err);
 }
 
-static qk_status run_decode(qk_bench *b, qk_error *err)
+static qk_status run_generate(qk_bench *b, size_t n_new, qk_error *err)
 {
     qk_generate_result *result = NULL;
     qk_prompt *prompts = NULL;
     qk_status status = qk_new_array(&prompts, b->n_sequences, sizeof *prompts, "prompts", err);
     if (status) return status;
-    for (size_t i = 0; i < b->n_sequences; i++) prompts[i] = (qk_prompt){ b->sequences[i].tokens, 1 };
+    for (size_t i = 0; i < b->n_sequences; i++)
+        prompts[i] = (qk_prompt){ b->sequences[i].tokens, b->sequences[i].n_tokens };
     qk_generate_spec spec = {
         .prompts = prompts,
         .n_prompts = b->n_sequences,
-        .max_new_tokens = b->settings->n_new,
-        .context = b->settings->n_new + 1,
+        .max_new_tokens = n_new,
+        .context = b->sequences[0].n_tokens + n_new,
         .ignore_end = true,
         .reference = b->compute->reference,
         .precision = b->compute->precision,
@@ -160,6 +159,9 @@ static qk_status run_decode(qk_bench *b, qk_error *err)
     free(prompts);
     return status;
 }
+
+static qk_status run_prefill(qk_bench *b, qk_error *err) { return run_generate(b, 1, err); }
+static qk_status run_decode(qk_bench *b, qk_error *err) { return run_generate(b, b->settings->n_new, err); }
 
 /* ---- study (bench_study.c), and its parts */
 
@@ -247,7 +249,7 @@ static const struct {
     qk_status (*prepare)(qk_bench *bench, qk_bench_result *todo, qk_error *err);
     qk_status (*run)(qk_bench *bench, qk_error *err);
 } tests[QK_N_BENCH_TESTS] = {
-    [QK_BENCH_PREFILL] = { prepare_prefill, qk_bench_pass_run }, [QK_BENCH_SCORE] = { prepare_score, qk_bench_pass_run },
+    [QK_BENCH_PREFILL] = { prepare_prefill, run_prefill }, [QK_BENCH_SCORE] = { prepare_score, qk_bench_pass_run },
     [QK_BENCH_NORMS] = { prepare_score, qk_bench_norms_run }, [QK_BENCH_EDITS] = { prepare_edits, qk_bench_pass_run },
     [QK_BENCH_DECODE] = { prepare_decode, run_decode }, [QK_BENCH_STUDY] = { prepare_study, qk_bench_study_run },
     [QK_BENCH_TRAIN] = { prepare_train, run_train },
