@@ -84,7 +84,8 @@ class Unit:
         if not self.ours.row:
             self.ours.run()
         self.setup.measure_ceilings()
-        return self.setup.ceilings[-1]["bf16_flops_per_second"] * self.ours.row["tokens"] / self.ours.row["flops"]
+        key = ("usual_" if self.setup.processor else "") + "bf16_flops_per_second"
+        return self.setup.ceilings[-1][key] * self.ours.row["tokens"] / self.ours.row["flops"]
 
 
 class LlamaBench:
@@ -164,7 +165,7 @@ class Setup:
         self.machine = self.measure_ceilings()
         self.kernels = self.machine["kernels"]
         self.level = self.kernels if self.kernels in LEVELS else "plain"
-        self.bf16_unit = self.ceilings[0].get("bf16_unit")
+        self.bf16_unit = self.ceilings[0].get("bf16_unit") == self.kernels
 
     def measure_ceilings(self):
         result = json.loads(call(self.program, "bench", "--tests", "ceilings", "-t", self.threads, "--json", "-q")[0])
@@ -395,7 +396,10 @@ def roofline(row, setup, ours, ratio, rate_of_peer):
     ceiling = setup.ceiling(ours.ceiling)
     row["ceiling"], row["gflops"], row["share_of_flops"] = ours.ceiling, used / 1e9, used / ceiling
     row["bytes_per_second"] = statistics.median(r["bytes"] for r in ours.rows)
-    row["share_of_read"] = row["bytes_per_second"] / setup.ceiling("bytes_per_second")
+    # What neighbours leave of memory changes within minutes, by half: each round against what was read right behind it.
+    read = [c["bytes_per_second"] for c in setup.ceilings[-len(ours.rows):]]
+    row["read"] = read
+    row["share_of_read"] = statistics.median(r["bytes"] / most for r, most in zip(ours.rows, read))
     row["ratio_at_ceiling"] = ratio * ceiling / used
 
 
@@ -464,7 +468,7 @@ def line(row):
         unit = "bf16" if row["ceiling"].startswith("bf16") else "f32"
         roof = f"{row['gflops']:.0f} GFLOP/s, {100 * row['share_of_flops']:.0f} % of {unit} multiply-adds"
         if row["row"].startswith("decode"):
-            roof = f"{row['bytes_per_second'] / 1e9:.1f} GB/s, {100 * row['share_of_read']:.0f} % of read"
+            roof = f"{row['bytes_per_second'] / 1e9:.1f} GB/s, {100 * row['share_of_read']:.0f} % of what was read beside it"
         elif row["verdict"].startswith("missed") and row["row"] not in ("norms", "edits", "bf16-unit"):
             roof += f"; at 100 % the ratio were {row['ratio_at_ceiling']:.2f}"
     return (f"| {row['row']}: {row['what']} | {row['peer']} | {ours} | {theirs} | {spread(row['ratios'], '.2f')} | "

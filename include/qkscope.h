@@ -306,8 +306,8 @@ typedef struct qk_score {
  * keeps f32 accuracy: sums of bf16 terms, three an f32, where the level multiplies bf16 in tiles ("amx"), else F32. */
 typedef enum qk_precision { QK_PRECISION_AUTO, QK_PRECISION_F32, QK_PRECISION_BF16 } qk_precision;
 
-/* What the fast kernels take of the processor: "plain" (nothing), "avx2", "avx512", "amx".  Results differ between
- * levels as sums of another order or rounding do. */
+/* What the fast kernels take of the processor: "plain" (nothing), "avx2", "avx512", "avx512bf16", "amx".  Results
+ * differ between levels as sums of another order or rounding do. */
 typedef struct qk_level qk_level;
 /* By name; NULL: the best there is.  QK_E_ARGUMENT: no such level.  QK_E_UNSUPPORTED: not on this processor. */
 QK_MUST_CHECK qk_status qk_level_find(const qk_level **out, const char *name, qk_error *err);

@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <math.h>
 
+#include "math/level.h"
 #include "model/model.h"
 #include "program.h"
 #include "study_files.h"
@@ -27,24 +28,24 @@ static double number_of(const json_t *row, const char *key)
 static void rows_say_what_was_done(void **state)
 {
     (void)state;
-    static const char *const names[] = { "prefill 20", "score 20",         "norms 20",    "edits 20",
-                                         "decode 3",   "study 4 x 2 x 20", "train 2 x 20" };
-    static const double tokens[] = { 20, 20, 20, 20, 3, 160, 40 };
+    static const char *const names[] = { "prefill 20", "score 20", "norms 20",         "edits 20",
+                                         "sweep 20",   "decode 3", "study 4 x 2 x 20", "train 2 x 20" };
+    static const double tokens[] = { 20, 20, 20, 20, 80, 3, 160, 40 };
     json_t *o = object_of(run_program("bench", SMALL, "--weights", "f32,q8_0", "--tests",
-                                      "prefill,score,norms,edits,decode,study,train", "-L", "2", "--seeds", "2", "-b",
+                                      "prefill,score,norms,edits,sweep,decode,study,train", "-L", "2", "--seeds", "2", "-b",
                                       "2", "--json"));
     const json_t *rows = json_object_get(o, "rows"), *row;
-    assert_int_equal(json_array_size(rows), 14);
-    for (size_t i = 0; i < 14; i++) {
+    assert_int_equal(json_array_size(rows), 16);
+    for (size_t i = 0; i < 16; i++) {
         row = json_array_get(rows, i);
-        assert_string_equal(json_string_value(json_object_get(row, "name")), names[i % 7]);
-        assert_string_equal(json_string_value(json_object_get(row, "weights")), i < 7 || i == 13 ? "F32" : "Q8_0");
-        assert_true(number_of(row, "tokens") == tokens[i % 7]);
+        assert_string_equal(json_string_value(json_object_get(row, "name")), names[i % 8]);
+        assert_string_equal(json_string_value(json_object_get(row, "weights")), i < 8 || i == 15 ? "F32" : "Q8_0");
+        assert_true(number_of(row, "tokens") == tokens[i % 8]);
         const json_t *seconds = json_object_get(row, "seconds");
         assert_int_equal(json_array_size(seconds), 2);
         double a = json_number_value(json_array_get(seconds, 0)), b = json_number_value(json_array_get(seconds, 1));
         assert_true(a > 0 && b > 0);
-        assert_float_equal(number_of(row, "tokens_per_second"), tokens[i % 7] * (1 / a + 1 / b) / 2, 1e-6 / a);
+        assert_float_equal(number_of(row, "tokens_per_second"), tokens[i % 8] * (1 / a + 1 / b) / 2, 1e-6 / a);
         assert_float_equal(number_of(row, "flops_per_second"), number_of(row, "flops") / (a < b ? a : b), 1e-6 / a);
         assert_null(json_object_get(row, "estimated_tokens_per_second"));
     }
@@ -103,6 +104,31 @@ static void tables_and_csv(void **state)
     assert_int_equal(sscanf(line, "%lf GB/s", &read), 1);
     assert_true(flops > 0.1 && flops < 1e5 && read > 0.1 && read < 1e4);
     outcome_free(&ceilings);
+}
+
+/* Where the processor has a unit for bf16, its ceiling is there, and what is rounded is held against it. */
+static void ceilings_of_a_unit(void **state)
+{
+    (void)state;
+    bool unit = qk_level_best()->unit != NULL;
+    json_t *o = object_of(run_program("bench", "--tests", "ceilings", "-t", "1", "--json"));
+    const json_t *ceilings = json_object_get(o, "ceilings");
+    assert_int_equal(json_object_get(ceilings, "bf16_unit") != NULL, unit);
+    if (unit) {
+        assert_string_equal(json_string_value(json_object_get(ceilings, "bf16_unit")), qk_level_name(NULL));
+        double bf16 = number_of(ceilings, "bf16_flops_per_second");
+        assert_true(bf16 > 0 && bf16 != number_of(ceilings, "flops_per_second"));
+        assert_true(number_of(ceilings, "usual_bf16_flops_per_second") > 0);
+    }
+    json_decref(o);
+    static const char *const precisions[] = { "bf16", "f32" };
+    for (int p = 0; p < 2; p++) {
+        outcome told = run_program("bench", "--tests", "ceilings", "-t", "1", "--precision", precisions[p]);
+        assert_int_equal(told.code, 0);
+        assert_int_equal(strstr(told.out, "are of the bf16 ones") != NULL, unit && p == 0);
+        assert_int_equal(strstr(told.out, "are of the f32 multiply-adds") != NULL, !unit || p == 1);
+        outcome_free(&told);
+    }
 }
 
 static void a_model_at_hand(void **state)
@@ -178,6 +204,7 @@ int main(void)
         cmocka_unit_test(rows_say_what_was_done),          cmocka_unit_test(estimates_are_called_so),
         cmocka_unit_test(tables_and_csv),                  cmocka_unit_test(a_model_at_hand),
         cmocka_unit_test(what_makes_no_sense_is_one_line), cmocka_unit_test(random_weights_have_their_size),
+        cmocka_unit_test(ceilings_of_a_unit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

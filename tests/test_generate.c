@@ -557,6 +557,78 @@ static void many_streams_say_what_one_says(void **state)
     close_edited(&e);
 }
 
+/* ---- rows that the next token does not need */
+
+enum { LONG_PROMPTS = 5, LONG_VOCAB = 512, LONG_STEPS = 3 };
+
+typedef struct drawn_from {
+    float at[LONG_PROMPTS][2][LONG_STEPS][LONG_VOCAB];
+    size_t n[LONG_PROMPTS][2];
+} drawn_from;
+
+static qk_status see_drawn(void *user, const qk_view *view, qk_error *err)
+{
+    drawn_from *seen = user;
+    size_t step = seen->n[view->sequence][view->condition]++;
+    (void)err;
+    assert_true(step < LONG_STEPS && view->n_rows == 1 && view->width == LONG_VOCAB);
+    memcpy(seen->at[view->sequence][view->condition][step], view->x, LONG_VOCAB * sizeof(float));
+    return QK_OK;
+}
+
+static qk_status count_rows(void *user, const qk_view *view, qk_error *err)
+{
+    size_t *n = user;
+    (void)err;
+    *n += view->n_rows;
+    return QK_OK;
+}
+
+/* Behind the last layer's attention only a prompt's last rows are computed, unless somebody looks: the same bits. */
+static void rows_left_out_change_no_bit(void **state)
+{
+    (void)state;
+    static const size_t lengths[LONG_PROMPTS] = { 300, 128, 129, 2, 256 };
+    qk_model *model;
+    int32_t tokens[300];
+    qk_prompt prompts[LONG_PROMPTS];
+    assert_ok(qk_model_open(&model, data_path("golden/demo"), NULL, err));
+    const qk_config *c = &model->config;
+    for (int i = 0; i < 300; i++) tokens[i] = (int32_t)((i * 37 + i * i / 5) % c->n_vocab);
+    for (int i = 0; i < LONG_PROMPTS; i++) prompts[i] = (qk_prompt){ tokens, lengths[i] };
+    uint8_t *mask = calloc(qk_site_width(c, QK_SITE_Q), 1);
+    mask[0] = mask[3] = mask[5] = 1;
+    qk_edit zero = { .site = QK_SITE_Q, .layer = c->n_layers - 1, .op = QK_OP_ZERO, .mask = mask };
+    qk_condition conditions[2] = { { "baseline", NULL, 0 }, { "zero", &zero, 1 } };
+    drawn_from *few = calloc(1, sizeof *few), *all = calloc(1, sizeof *all);
+    for (int phase = 0; phase < 2; phase++) {
+        size_t n_rows = 0, wanted = 0;
+        for (int i = 0; i < LONG_PROMPTS; i++) wanted += 2 * (size_t)c->n_layers * (lengths[i] + LONG_STEPS - 1);
+        qk_probe probes[2] = { { .sites = QK_AT(QK_SITE_LOGITS), .see = see_drawn, .user = few },
+                               { .sites = QK_AT(QK_SITE_RESID_POST), .see = count_rows, .user = &n_rows } };
+        qk_generate_spec spec = { .prompts = prompts, .n_prompts = LONG_PROMPTS, .conditions = conditions,
+                                  .n_conditions = 2, .phase = phase ? QK_PHASE_PREFILL : QK_PHASE_ALL,
+                                  .max_new_tokens = LONG_STEPS, .context = 400, .ignore_end = true, .probes = probes,
+                                  .n_probes = 1, .n_threads = 2 };
+        memset(few, 0, sizeof *few), memset(all, 0, sizeof *all);
+        qk_generate_result_free(generate(model, &spec));
+        probes[0].user = all;
+        spec.n_probes = 2;
+        qk_generate_result_free(generate(model, &spec));
+        assert_memory_equal(few, all, sizeof *few);
+        assert_int_equal(n_rows, wanted); /* who looks sees all */
+        assert_true(few->n[0][0] == LONG_STEPS && memcmp(few->at[0][0], few->at[0][1], sizeof few->at[0][0]) != 0);
+    }
+    qk_pass pass = { .config = c, .trims = true, .last_rows = true };
+    for (int i = 0; i < LONG_PROMPTS; i++) {
+        qk_segment segment = { .n_rows = lengths[i] };
+        assert_int_equal(qk_pass_idle_blocks(&pass, c->n_layers - 1, &segment), (lengths[i] - 1) / 128);
+        assert_int_equal(qk_pass_idle_blocks(&pass, 0, &segment), 0);
+    }
+    free(few), free(all), free(mask);
+    qk_model_close(model);
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
     (void)state;
@@ -636,6 +708,7 @@ int main(void)
         cmocka_unit_test(streams_end_where_they_should),
         cmocka_unit_test(a_budget_makes_groups_and_changes_nothing),
         cmocka_unit_test(many_streams_say_what_one_says),
+        cmocka_unit_test(rows_left_out_change_no_bit),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(progress_reaches_its_end_and_can_stop),
     };

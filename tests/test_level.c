@@ -2,6 +2,7 @@
 #include "floats.h"
 
 #include "math/backward.h"
+#include "math/terms.h"
 
 enum { MOST_DEPTH = 300 };
 
@@ -99,8 +100,11 @@ static void products_of_all_levels(void **state)
             assert_close(y, exact, m * n, 1e-6, qk_levels[i].name);
             if (fused) assert_same(y, fused, m * n);
             else if (i > 0) fused = copy_of(y, m * n);
+            float *as_plain = copy_of(y, m * n);
             terms->product(terms, y, n, x, k, rows_of(w, n, k), bias, m, 2);
             assert_close(y, exact, m * n, 1e-6, "in terms");
+            if (!qk_levels[i].unit || !qk_levels[i].unit->f32_pays) assert_same(y, as_plain, m * n);
+            free(as_plain);
         }
         free(x), free(w), free(bias), free(exact), free(fused), free(y);
     }

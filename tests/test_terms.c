@@ -1,4 +1,4 @@
-/* test_terms.c - products of bf16 terms by the unit of the best level, where there is one: against sums in double of
+/* test_terms.c - products of bf16 terms by every unit that this processor has: against sums in double of
  * what the terms hold. */
 #include "floats.h"
 
@@ -56,7 +56,7 @@ static void products_of_every_layout(void **state)
             size_t n_terms = how & 8 ? 3 : 1;
             qk_terms_product p = { laid_out(&left, a, m, k, how & 1), laid_out(&right, b, k, n, how & 2),
                                    NULL, k, n_terms, n_terms };
-            qk_terms_multiply(unit, c, n, how & 4, &p, 0, m, 0, n);
+            unit->multiply(unit, c, n, how & 4, &p, 0, m, 0, n);
             double error = worst_error(c, how & 4 ? start : NULL, a, b, m, n, k, n_terms);
             if (!(error < 1e-6)) fail_msg("%zu x %zu x %zu, layout %d: off by %g", m, n, k, how, error);
             free(left), free(right), free(c);
@@ -73,10 +73,10 @@ static void entries_do_not_see_each_other(void **state)
     float *a = random_floats(M * K, 4, 1), *b = random_floats(N * K, 5, 1);
     float *whole = nan_floats(M * N), *parts = nan_floats(M * N);
     qk_terms_product p = { { a, K, false }, { b, K, true }, NULL, K, 3, 3 };
-    qk_terms_multiply(unit, whole, N, false, &p, 0, M, 0, N);
+    unit->multiply(unit, whole, N, false, &p, 0, M, 0, N);
     for (size_t i = 0; i < M; i += 17)
         for (size_t j = 0; j < N; j += 90)
-            qk_terms_multiply(unit, parts + i * N + j, N, false, &p, i, M - i < 17 ? M - i : 17, j, N - j < 90 ? N - j : 90);
+            unit->multiply(unit, parts + i * N + j, N, false, &p, i, M - i < 17 ? M - i : 17, j, N - j < 90 ? N - j : 90);
     assert_same(parts, whole, M * N);
     free(a), free(b), free(whole), free(parts);
 }
@@ -96,13 +96,13 @@ static void formats_agree(void **state)
         f16[i] = qk_f32_to_f16(b[i]); /* 8 bits of 11; what is too small for f16 is not drawn */
     }
     qk_terms_product floats = { { a, K, false }, { b, K, true }, NULL, K, 3, 3 };
-    qk_terms_multiply(unit, c, N, false, &floats, 0, M, 0, N);
+    unit->multiply(unit, c, N, false, &floats, 0, M, 0, N);
     for (int pairs = 0; pairs < 2; pairs++) {
         qk_rows rows[2] = { { (const uint8_t *)bf16, QK_DTYPE_BF16, N, K, pairs ? 4 : 0 },
                             { (const uint8_t *)f16, QK_DTYPE_F16, N, K, pairs ? 4 : 0 } };
         for (int r = 0; r < 2; r++) {
             qk_terms_product p = { { a, K, false }, { NULL, 0, false }, &rows[r], K, 3, qk_terms_of(rows[r].dtype) };
-            qk_terms_multiply(unit, same, N, false, &p, 0, M, 0, N);
+            unit->multiply(unit, same, N, false, &p, 0, M, 0, N);
             for (size_t j = 0; j < N; j++) { /* heads of 16 rows, turned row i of pairs is row 2 i of halves */
                 size_t in = j % 16, from = pairs ? j / 16 * 16 + (in < 8 ? 2 * in : 2 * in - 15) : j;
                 for (size_t i = 0; i < M; i++) assert_true(same[i * N + j] == c[i * N + from]);
@@ -122,7 +122,7 @@ static void extremes(void **state)
     for (int i = 0; i < K; i++) b[i] = 1;
     for (size_t n_terms = 1; n_terms <= 3; n_terms += 2) {
         qk_terms_product p = { { a, K, false }, { b, 1, false }, NULL, K, n_terms, n_terms };
-        qk_terms_multiply(unit, c, 1, false, &p, 0, 3, 0, 1);
+        unit->multiply(unit, c, 1, false, &p, 0, 3, 0, 1);
         if (n_terms == 1) assert_true(isinf(c[0]));
         else assert_true(c[0] == 3.4e38f);
         assert_false(isfinite(c[1]));
@@ -148,7 +148,7 @@ static void terms_are_as_exact_as_they_say(void **state)
     for (size_t w = 0; w < sizeof wanted / sizeof *wanted; w++) {
         qk_terms_product p = { { a, K, false }, { b, K, true }, NULL, K, wanted[w].left, wanted[w].right };
         double square = 0;
-        qk_terms_multiply(unit, c, N, false, &p, 0, M, 0, N);
+        unit->multiply(unit, c, N, false, &p, 0, M, 0, N);
         for (size_t i = 0; i < M * N; i++) square += ((double)c[i] - exact[i]) * ((double)c[i] - exact[i]);
         double rms = sqrt(square / size);
         print_message("# %zu x %zu terms: %.2g\n", wanted[w].left, wanted[w].right, rms);

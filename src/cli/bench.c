@@ -126,7 +126,8 @@ static const char *flops_key(const json_t *results)
 {
     const json_t *ceilings = json_object_get(results, "ceilings");
     bool rounded = strcmp(cli_text(results, "precision"), qk_precision_name(QK_PRECISION_BF16)) == 0;
-    return rounded && cli_number(ceilings, "bf16_flops_per_second") > 0 ? "bf16_flops_per_second" : "flops_per_second";
+    bool by_unit = strcmp(cli_text(results, "kernels"), cli_text(ceilings, "bf16_unit")) == 0;
+    return rounded && by_unit ? "bf16_flops_per_second" : "flops_per_second";
 }
 
 static void print_machine(const json_t *results)

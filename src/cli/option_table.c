@@ -413,8 +413,8 @@ const cli_option_row cli_option_table[N_OPTIONS] = {
     [OPTION_TESTS] = { "tests", "LIST", 0, GROUP_QUESTION, MATTERS SET(tests, tests),
                        .doc = "ceilings (what the machine can do at most), prefill (logits of the last token), score "
                               ""
-                              "(of every token), norms and edits (what a study adds to that), decode, study, train "
-                              "(ceilings,prefill,decode)" },
+                              "(of every token), norms and edits (what a study adds to that), sweep (score once a "
+                              "layer, each edited alone), decode, study, train (ceilings,prefill,decode)" },
     [OPTION_PROMPT_TOKENS] = { "prompt-tokens", "N", 0, GROUP_QUESTION, MATTERS COUNT(prompt_tokens, 2, 1 << 24),
                                .aliases = { "n-prompt" }, .doc = "tokens of a text, a document, a training row (512)" },
     [OPTION_STREAMS] = { "streams", "N", 0, GROUP_QUESTION, MATTERS COUNT(streams, 1, 1 << 16),

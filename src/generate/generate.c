@@ -148,7 +148,7 @@ static qk_status new_result(qk_generation *g, qk_error *err)
         prompt_rows += g->spec.prompts[p].n_tokens * g->spec.n_conditions;
     }
     g->few_streams = n <= FEW_ROWS;
-    g->few_prompt_rows = prompt_rows <= FEW_ROWS;
+    g->few_prompt_rows = !g->spec.recompute && prompt_rows <= FEW_ROWS; /* whose prompts grow */
     g->total = (double)rows * (double)g->spec.n_conditions * g->model->config.n_layers;
     return qk_new_array(&g->result->items, n, sizeof *g->result->items, "result", err);
 }

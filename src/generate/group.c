@@ -130,7 +130,8 @@ static qk_status open_group(stream_group *group, const qk_generation *g, size_t 
     }
     for (size_t i = 0; i < n && !status; i++) status = open_stream(&group->streams[i], g, first + i, err);
     if (!status) status = qk_pass_open(&group->pass, err);
-    if (!status) group->pass.trims = group->pass.last_rows = qk_pass_may_trim(&group->pass);
+    group->pass.last_rows = true;
+    if (!status) group->pass.trims = qk_pass_may_trim(&group->pass);
     return status;
 }
 
@@ -297,8 +298,8 @@ qk_status qk_group_run(size_t *n, qk_generation *g, size_t first, qk_error *err)
     while (!status) {
         find_segments(&group);
         if (group.n_alive == 0) break;
-        bool decoding = group.streams[group.alive[0]].n_done > 0; /* a row each */
-        group.pass.few_rows = decoding ? g->few_streams : g->few_prompt_rows;
+        group.pass.decodes = group.streams[group.alive[0]].n_done > 0; /* a row each */
+        group.pass.few_rows = group.pass.decodes ? g->few_streams : g->few_prompt_rows;
         status = compute(&group, err);
         group.pass.few_rows = g->few_streams; /* and so the logits, behind prompts of any length */
         if (!status) status = draw(&group, err);

@@ -1,5 +1,5 @@
-/* ceilings.c - f32 multiply-adds that never leave the registers, blocks of bf16 terms that never leave the nearest cache,
- * and a sum over memory that no cache holds. */
+/* ceilings.c - f32 multiply-adds that never leave the registers, blocks of bf16 terms that never leave the nearest
+ * cache, and a sum over memory that no cache holds. */
 #include "math/ceilings.h"
 
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 enum { CHAINS = 12 /* independent sums: more than latency times units of any processor */ };
 #define RUNS 40 /* short ones: where other programs run too, one of them is not disturbed */
 #define STEPS ((size_t)1 << 21)          /* multiply-adds of each chain in a run */
-#define BLOCKS ((size_t)1 << 12)         /* of bf16 terms in a run */
+#define BLOCKS ((size_t)1 << 13)         /* of bf16 terms in a run */
+#define DEEP 4                           /* steps of a block: 8 KiB an operand, within any nearest cache */
 #define ARRAY_BYTES ((size_t)256 << 20)  /* of all threads together */
 
 static double clock_of(clockid_t id)
@@ -79,7 +80,6 @@ static void fill_pairs(uint16_t *x, size_t n, float seed)
 
 static float blocks_of_terms(size_t n, float factor, float term)
 {
-    enum { DEEP = 8 };
     _Alignas(64) uint16_t a[DEEP * QK_TERMS_PART], b[DEEP * QK_TERMS_PART];
     _Alignas(64) float c[QK_TERMS_SIDE * QK_TERMS_SIDE];
     const qk_terms_unit *terms = qk_level_best()->unit;
@@ -90,8 +90,6 @@ static float blocks_of_terms(size_t n, float factor, float term)
     if (terms->release) terms->release();
     return c[0];
 }
-
-#define BLOCK_FLOPS (2.0 * 8 * QK_TERMS_PART * QK_TERMS_SIDE)
 
 typedef struct unit {
     const char *name; /* NULL: there is none */
@@ -114,7 +112,7 @@ static unit bf16_unit(void)
 {
     const qk_level *best = qk_level_best();
     if (!best->unit) return (unit){ NULL };
-    return (unit){ best->name, blocks_of_terms, BLOCK_FLOPS, BLOCKS };
+    return (unit){ best->name, blocks_of_terms, 2.0 * DEEP * QK_TERMS_PART * QK_TERMS_SIDE, BLOCKS };
 }
 
 static int by_size(const void *a, const void *b)

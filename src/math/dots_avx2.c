@@ -2,7 +2,7 @@
  *
  * A lane is one chain of fused multiply-adds; formats in blocks sum a block before they scale it.  The order of a chain
  * is the same for one row of x and for four.  Formats of four bits come out of their blocks in an order of their own: x
- * is put in that order once, which costs nothing beside thousands of rows of weights. */
+ * is put in that order once a share, which costs little beside its rows of weights. */
 #include "math/formats.h"
 
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-/* few.c - products of few rows, as decoding has them: dot products with weights that are read where they lie, in fixed
- * lanes.  What one comes to does not depend on which others are computed beside it. */
+/* few.c - products of few rows, as decoding and short prompts have them: dot products with weights that are read where
+ * they lie, in fixed lanes.  What one comes to does not depend on which others are computed beside it. */
 #include "math/fast.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@ enum {
     STREAMS = 8,      /* rows of x that go through the weights together, where they are multiplied as they lie */
     ARRANGED = 16384, /* floats of x in the order of a format: rows for one stream, */
     SHARED = 1024,    /* numbers of rows for several, so that half of them stay in the nearest cache */
-    SHARES = 12,       /* of a thread */
+    SHARES = 12,      /* of a thread, at most; of TOGETHER rows at least, for each brings x in order */
     TOGETHER = 64     /* rows of weights whose sums are kept while parts of x are gone through */
 };
 #define SERIAL_BELOW 200000 /* multiply-adds that are cheaper than waking the threads: a row is read once */
@@ -193,7 +193,9 @@ void qk_product_few(const qk_kernels *self, float *y, size_t y_stride, const flo
     p.row_bytes = w->n_cols / format->block_elements * format->block_bytes;
     size_t groups = (w->n_rows + QK_DOT_ROWS - 1) / QK_DOT_ROWS; /* those of one go together */
     /* Several shares a thread: whoever is done first takes the next one, for threads are seldom equally fast. */
-    size_t shares = m * w->n_rows * w->n_cols > SERIAL_BELOW ? least((size_t)n_threads * SHARES, groups) : 1;
+    size_t each = least((w->n_rows + TOGETHER - 1) / TOGETHER / (size_t)n_threads, SHARES);
+    size_t shares = least((each ? each : 1) * (size_t)n_threads, groups);
+    if (m * w->n_rows * w->n_cols <= SERIAL_BELOW) shares = 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads) if (shares > 1)
     for (size_t i = 0; i < shares; i++)
         few_columns(&p, self->level, groups * i / shares * QK_DOT_ROWS,

@@ -21,7 +21,7 @@ typedef struct qk_attention {
     size_t q_stride, kv_stride, z_stride;
     size_t row0, n_rows, head_dim;
     size_t window;               /* keys a query looks back to, itself included; 0 = all */
-    bool few;                    /* decoding: by dot products where the kernels have them, in sums of another order */
+    bool few;                    /* few rows: by dot products where the kernels have them, in sums of another order */
     float scale;
     float *scores;               /* [n_rows][scores_stride]; scores_stride >= row0 + n_rows */
     size_t scores_stride;

@@ -45,7 +45,7 @@ typedef enum qk_level_index {
 typedef enum qk_operands {
     QK_OPERANDS_PLAIN,    /* f32 as they are */
     QK_OPERANDS_ROUNDED,  /* to bf16 (nearest, ties to even); sums are f32 */
-    QK_OPERANDS_IN_TERMS, /* sums of bf16 terms that are f32 together, where the level's unit is faster so; else plain */
+    QK_OPERANDS_IN_TERMS, /* sums of bf16 terms that are f32 together, where the unit is faster so; else plain */
     QK_N_OPERANDS
 } qk_operands;
 

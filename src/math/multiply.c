@@ -215,7 +215,8 @@ static void tiles(workspace *w, const product *p, size_t i, size_t m, size_t j, 
             if (x >= part.columns || (add && part.from == part.to)) continue;
             const float *a = strip + part.from * s.depth_step, *b = w->right + x * depth + part.from * level->columns;
             float *c = p->c + (i + y) * p->c_stride + j + x;
-            size_t terms = part.to - part.from, rows = least(m - y, level->rows), columns = least(n - x, level->columns);
+            size_t terms = part.to - part.from;
+            size_t rows = least(m - y, level->rows), columns = least(n - x, level->columns);
             if (rows == level->rows && stepped(level, columns) == columns)
                 level->tile(c, p->c_stride, add, a, s.row_step, s.depth_step, b, terms, columns);
             else
@@ -290,7 +291,7 @@ static void all_in_terms(const product *p)
     for (size_t j = 0; j < p->n; j += columns)
         for (size_t i = 0; i < p->m; i += rows) {
             size_t m = least(p->m - i, rows), n = least(p->n - j, columns);
-            qk_terms_multiply(unit, p->c + i * p->c_stride + j, p->c_stride, p->add, &terms, i, m, j, n);
+            unit->multiply(unit, p->c + i * p->c_stride + j, p->c_stride, p->add, &terms, i, m, j, n);
             add_bias(p, i, m, j, n);
         }
 }

@@ -2,8 +2,8 @@
  *
  * The left operand (activations) is cut as it lies, the depth side by side; the right one (weights) has to be in
  * pairs of the depth, so it is turned.  The right one is packed once for many rows, the left one for every 384 columns:
- * what is done more often is what costs less, and c comes out in its own order.  32 rows of the left operand fit L1 and
- * stay there; the right one streams from L2 beside them. */
+ * what is done more often is what costs less, and c comes out in its own order.  The right one streams from the second
+ * cache while 32 rows of the left one pass by it. */
 #include "math/terms.h"
 
 #include "math/level.h"
@@ -202,8 +202,9 @@ static void multiply_part(qk_terms_block *block, workspace *w, float *c, size_t 
     }
 }
 
-void qk_terms_multiply(const qk_terms_unit *unit, float *c, size_t c_stride, bool add, const qk_terms_product *product,
-                       size_t row0, size_t n_rows, size_t column0, size_t n_columns)
+void qk_terms_multiply_packed(const qk_terms_unit *unit, float *c, size_t c_stride, bool add,
+                              const qk_terms_product *product, size_t row0, size_t n_rows, size_t column0,
+                              size_t n_columns)
 {
     workspace w;
     size_t most = product->left_terms > 1 ? DEPTH_IN_TERMS : DEPTH;

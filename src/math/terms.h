@@ -22,7 +22,13 @@
 typedef void qk_terms_block(float *c, size_t c_stride, bool add, const uint16_t *a, const uint16_t *b, size_t n_rows,
                             size_t n_steps, size_t a_terms, size_t b_terms);
 
+struct qk_terms_product;
+typedef void qk_terms_multiply(const qk_terms_unit *unit, float *c, size_t c_stride, bool add,
+                               const struct qk_terms_product *product, size_t row0, size_t n_rows, size_t column0,
+                               size_t n_columns);
+
 struct qk_terms_unit {
+    qk_terms_multiply *multiply; /* see below */
     void (*set_up)(void), (*release)(void); /* of one thread, around its blocks; NULL: nothing to do */
     qk_terms_block *block;
     bool f32_pays; /* three terms are faster than the level's tile in f32 */
@@ -45,10 +51,10 @@ static inline size_t qk_terms_of(qk_dtype dtype)
 /* Rows [row0, row0 + n_rows) and columns [column0, column0 + n_columns) of the product, written to c or added to it. c
  * is the first of these entries; an entry's bits depend on its row, its column and its value in c alone.  Terms that
  * are zero change nothing: a weight kept in more bits than it needs gives the same product. */
-void qk_terms_multiply(const qk_terms_unit *unit, float *c, size_t c_stride, bool add, const qk_terms_product *product,
-                       size_t row0, size_t n_rows, size_t column0, size_t n_columns);
+qk_terms_multiply qk_terms_multiply_packed; /* terms.c: packs, and has the unit's blocks multiply */
 
-/* tile_avx512.c: to[l * SIDE + i] = from[i * stride + l] for l < depth and i < SIDE; `to` on a border of 64 bytes. */
+/* tile_avx512.c: to[l * QK_TERMS_SIDE + i] = from[i * stride + l] for l < depth and i < QK_TERMS_SIDE; `to` on a border
+ * of 64 bytes. */
 void qk_turn_terms(float *to, const float *from, size_t stride, size_t depth);
 
 #endif

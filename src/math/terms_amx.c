@@ -63,5 +63,5 @@ TILES static void block(float *c, size_t c_stride, bool add, const uint16_t *a, 
     _tile_stored(3, lower + QK_TERMS_SIDE / 2, row);
 }
 
-const qk_terms_unit qk_terms_amx = { set_up_tiles, release_tiles, block, true };
+const qk_terms_unit qk_terms_amx = { qk_terms_multiply_packed, set_up_tiles, release_tiles, block, true };
 #endif

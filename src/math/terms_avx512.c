@@ -59,5 +59,5 @@ PAIRS static void block(float *c, size_t c_stride, bool add, const uint16_t *a, 
 }
 
 /* Pairs take half the time of an f32 multiply-add each at best: six products of them would be slower. */
-const qk_terms_unit qk_terms_avx512 = { NULL, NULL, block, false };
+const qk_terms_unit qk_terms_avx512 = { qk_terms_multiply_packed, NULL, NULL, block, false };
 #endif

@@ -91,7 +91,7 @@ UNROLLED
         if (i < width) _mm512_store_ps(to + i * to_stride, out[i]);
 }
 
-static void turn(float *to, size_t columns, const float *from, size_t stride, size_t depth)
+AVX512 static inline void turn(float *to, size_t columns, const float *from, size_t stride, size_t depth)
 {
     for (size_t l = 0; l < depth; l += WIDTH)
         for (size_t column = 0; column < columns; column += WIDTH)
@@ -99,12 +99,12 @@ static void turn(float *to, size_t columns, const float *from, size_t stride, si
                          depth - l < WIDTH ? depth - l : WIDTH);
 }
 
-void qk_turn_avx512(float *to, const float *from, size_t stride, size_t depth)
+AVX512 void qk_turn_avx512(float *to, const float *from, size_t stride, size_t depth)
 {
     turn(to, COLUMNS, from, stride, depth);
 }
 
-void qk_turn_terms(float *to, const float *from, size_t stride, size_t depth)
+AVX512 void qk_turn_terms(float *to, const float *from, size_t stride, size_t depth)
 {
     turn(to, QK_TERMS_SIDE, from, stride, depth);
 }

@@ -38,7 +38,7 @@ void qk_layer_load(qk_layer_view *out, const qk_pass *pass, int layer)
 
 void qk_layer_expect(const qk_pass *pass, int layer)
 {
-    if (pass->few_rows || layer >= pass->config->n_layers) return; /* decoding would ask for every layer at every token */
+    if (pass->decodes || layer >= pass->config->n_layers) return; /* it would ask for every layer at every token */
     const qk_layer_weights *w = &pass->model->layers[layer];
 #define X(field) qk_weight_expect(&w->field, pass->model->ckpt);
     LAYER_MATRICES(X)

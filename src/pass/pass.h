@@ -126,10 +126,10 @@ typedef struct qk_pass {
     int rope_layer;             /* layer they were made for where layers differ, else 0 */
     qk_pass_result *result;
     double done, total;         /* row-layers, for progress */
-    bool trims;                 /* nobody looks behind the last layer's attention but the scores: rows that no scored
-                                 * target needs end there */
-    bool last_rows;             /* where it trims: of a segment its last row is needed (generation), not its targets */
-    bool few_rows;              /* products made for few rows, where the kernels have one (decoding) */
+    bool last_rows;             /* logits are those of each segment's last row (generation), not of scored targets */
+    bool trims;                 /* nobody looks behind the last layer's attention: rows that no logits need end there */
+    bool few_rows;              /* products made for few rows, where the kernels have one */
+    bool decodes;               /* token by token: no layer is asked for ahead */
 } qk_pass;
 
 /* The residual rows of the parts, normed, one behind the other; in the residual buffer they need not lie side by

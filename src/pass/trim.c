@@ -1,4 +1,4 @@
-/* trim.c - rows of the last layer that neither a scored target nor a new token needs are left out behind its keys and values. */
+/* trim.c - rows of the last layer that no logits need are left out behind its keys and values. */
 #include <string.h>
 
 #include "pass/pass.h"
@@ -11,8 +11,9 @@ bool qk_pass_may_trim(const qk_pass *pass)
                                       QK_SITE_MLP_OUT,  QK_SITE_RESID_POST,     QK_SITE_LN_FINAL_OUT,
                                       QK_SITE_LOGITS };
     int last = pass->config->n_layers - 1;
+    size_t n = sizeof behind / sizeof *behind - (pass->last_rows ? 2 : 0); /* the last two see needed rows alone */
     bool alone = true;
-    for (size_t i = 0; i < sizeof behind / sizeof *behind; i++) {
+    for (size_t i = 0; i < n; i++) {
         alone = alone && !qk_site_wanted(pass, behind[i], qk_site_describe(behind[i])->per_layer ? last : -1);
         for (size_t e = 0; e < pass->edits.n; e++)
             alone = alone && !(pass->edits.items[e].edit->site == behind[i] && pass->edits.items[e].stage >= last);

@@ -174,6 +174,22 @@ static qk_status prepare_edits(qk_bench *b, qk_bench_result *todo, qk_error *err
     return status;
 }
 
+/* What layers before the edited one compute is shared: a sweep over all layers costs about half of as many scores. */
+static qk_status prepare_sweep(qk_bench *b, qk_bench_result *todo, qk_error *err)
+{
+    size_t n = (size_t)b->model->config.n_layers, per_layer = 2;
+    qk_status status = prepare_edits(b, todo, err);
+    if (status) return status;
+    const qk_edit *edits = b->conditions[0].edits; /* layer by layer */
+    b->conditions = qk_arena_alloc(&b->arena, n * sizeof *b->conditions);
+    if (!b->conditions) return qk_out_of_memory(err, "conditions", n * sizeof *b->conditions);
+    for (size_t l = 0; l < n; l++) b->conditions[l] = (qk_condition){ "layer", edits + per_layer * l, per_layer };
+    b->n_conditions = n;
+    todo->tokens *= (double)n;
+    todo->flops *= (double)n;
+    return QK_OK;
+}
+
 static qk_status prepare_study(qk_bench *b, qk_bench_result *todo, qk_error *err)
 {
     const qk_bench_settings *s = b->settings;
@@ -251,6 +267,7 @@ static const struct {
 } tests[QK_N_BENCH_TESTS] = {
     [QK_BENCH_PREFILL] = { prepare_prefill, run_prefill }, [QK_BENCH_SCORE] = { prepare_score, qk_bench_pass_run },
     [QK_BENCH_NORMS] = { prepare_score, qk_bench_norms_run }, [QK_BENCH_EDITS] = { prepare_edits, qk_bench_pass_run },
+    [QK_BENCH_SWEEP] = { prepare_sweep, qk_bench_pass_run },
     [QK_BENCH_DECODE] = { prepare_decode, run_decode }, [QK_BENCH_STUDY] = { prepare_study, qk_bench_study_run },
     [QK_BENCH_TRAIN] = { prepare_train, run_train },
 };

@@ -12,6 +12,7 @@
     X(SCORE, "score", "one sequence read, the likelihood of every token")                                              \
     X(NORMS, "norms", "score with the norms of q, k and v of every layer taken on the way")                            \
     X(EDITS, "edits", "score with dims of q and k zeroed in every layer")                                              \
+    X(SWEEP, "sweep", "score once a layer, with dims of q and k zeroed in that layer alone")                           \
     X(DECODE, "decode", "new tokens one by one")                                                                       \
     X(STUDY, "study", "documents read for norms, then scored under all conditions")                                    \
     X(TRAIN, "train", "a training step: forward, backward, update")
