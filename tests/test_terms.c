@@ -76,7 +76,8 @@ static void entries_do_not_see_each_other(void **state)
     unit->multiply(unit, whole, N, false, &p, 0, M, 0, N);
     for (size_t i = 0; i < M; i += 17)
         for (size_t j = 0; j < N; j += 90)
-            unit->multiply(unit, parts + i * N + j, N, false, &p, i, M - i < 17 ? M - i : 17, j, N - j < 90 ? N - j : 90);
+            unit->multiply(unit, parts + i * N + j, N, false, &p, i, M - i < 17 ? M - i : 17, j,
+                           N - j < 90 ? N - j : 90);
     assert_same(parts, whole, M * N);
     free(a), free(b), free(whole), free(parts);
 }
@@ -86,7 +87,8 @@ static void formats_agree(void **state)
 {
     enum { M = 33, N = 64, K = 160 };
     const qk_terms_unit *unit = *state;
-    float *a = random_floats(M * K, 6, 1), *b = random_floats(N * K, 7, 1), *c = nan_floats(M * N), *same = nan_floats(M * N);
+    float *a = random_floats(M * K, 6, 1), *b = random_floats(N * K, 7, 1), *c = nan_floats(M * N);
+    float *same = nan_floats(M * N);
     uint16_t *bf16 = NULL, *f16 = NULL;
     assert_ok(qk_new_array(&bf16, N * K, sizeof *bf16, "test", err));
     assert_ok(qk_new_array(&f16, N * K, sizeof *f16, "test", err));

@@ -179,8 +179,9 @@ static void announce(const qk_terms_product *p, size_t column, size_t n, size_t 
 }
 
 /* At most QK_TERMS_COLUMNS columns, `depth` of the sums from l on. */
-static void multiply_part(qk_terms_block *block, workspace *w, float *c, size_t c_stride, bool add, const qk_terms_product *p, size_t row0,
-                          size_t n_rows, size_t column0, size_t n_columns, size_t l, size_t depth)
+static void multiply_part(qk_terms_block *block, workspace *w, float *c, size_t c_stride, bool add,
+                          const qk_terms_product *p, size_t row0, size_t n_rows, size_t column0, size_t n_columns,
+                          size_t l, size_t depth)
 {
     size_t n_steps = (depth + STEP - 1) / STEP, panel = n_steps * p->right_terms * PART;
     size_t next = l + depth, next_depth = least(p->depth - next, depth); /* asked for while this part is computed */

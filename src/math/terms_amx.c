@@ -1,5 +1,5 @@
-/* terms_amx.c - blocks of bf16 terms by the tile registers of AMX: a block of c is four tiles of 16 x 16, one instruction
- * sums over a step. */
+/* terms_amx.c - blocks of bf16 terms by the tile registers of AMX: a block of c is four tiles of 16 x 16, one
+ * instruction sums over a step. */
 #include "math/terms.h"
 
 #include "math/level.h"

@@ -1,5 +1,5 @@
-/* tile_avx512.c - the tile for AVX-512: six rows of three vectors of sixteen, 18 of the 32 registers.  Each sum runs as in
- * tile_avx2.c: the same bits.  Six rows, not twelve: rows a power of two apart fall on the same eight places of a
+/* tile_avx512.c - the tile for AVX-512: six rows of three vectors of sixteen, 18 of the 32 registers.  Each sum runs as
+ * in tile_avx2.c: the same bits.  Six rows, not twelve: rows a power of two apart fall on the same eight places of a
  * nearest cache. */
 #include "math/level.h"
 #include "math/terms.h"

@@ -111,8 +111,8 @@ qk_status qk_bench_pass_run(qk_bench *b, qk_error *err)
     return status;
 }
 
-/* ---- prefill: a prompt and the token behind it; decode: each stream begins with one token, so that n_new tokens are as
- * many steps */
+/* ---- prefill: a prompt and the token behind it; decode: each stream begins with one token, so that n_new tokens are
+ * as many steps */
 
 static qk_status prepare_prefill(qk_bench *b, qk_bench_result *todo, qk_error *err)
 {
