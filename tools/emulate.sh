@@ -1,6 +1,5 @@
 #!/bin/sh
-# emulate.sh LEVEL [TEST...] - test programs at a level of the processor that this machine does not have: avx512,
-# avx512bf16 or amx.
+# emulate.sh LEVEL [TEST...] - test programs at a level of the processor that this machine does not have: avx512 or amx.
 # Tests: names as meson knows them (level terms math bf16 backward golden pass unless told).  Takes minutes.
 #
 # With QKSCOPE_EMULATOR (words in front of a program that run it on another processor) the programs run under that.
@@ -18,7 +17,6 @@ fail() { say "emulate: $*"; exit 1; }
 
 case ${1:-} in
 avx512) features= ;;
-avx512bf16) features=', add_features="avx512bf16"' ;;
 amx) features=', add_features="avx512bf16,amx,amx_bf16,amx_int8"' ;;
 *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2 ;;
 esac
