@@ -27,18 +27,28 @@ INLINE void fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1)
 
 /* ---- formats without blocks */
 
+enum { LINE = 32 /* numbers of two bytes in a line of the caches */ };
+
+/* Eight numbers of four rows of weights. */
+#define STEP(format, n_bytes, i)                                                                                       \
+    {                                                                                                                  \
+        __m256 entries = floats(x + (i));                                                                              \
+        EACH (r, ROWS) sum[r] = _mm256_fmadd_ps(entries, eight_##format(w[r] + n_bytes * (i)), sum[r]);                \
+    }
+
 /* Four rows of weights for one row of x, two for four.  `line`: numbers of a line of the caches, 0 where the processor
  * sees what comes (long rows) or has it (keys). */
 #define DOTS(format, n_bytes, line)                                                                                    \
     ONE(format)                                                                                                        \
     {                                                                                                                  \
         __m256 sum[ROWS];                                                                                              \
+        size_t i = 0;                                                                                                  \
         EACH (r, ROWS) sum[r] = floats(lanes[r]);                                                                      \
-        for (size_t i = 0; i < n; i += WIDTH) {                                                                        \
-            __m256 entries = floats(x + i);                                                                            \
-            EACH (r, ROWS) sum[r] = _mm256_fmadd_ps(entries, eight_##format(w[r] + n_bytes * i), sum[r]);              \
-            if (line && i % line == 0) EACH (r, ROWS) fetch(ahead[r] + n_bytes * i);                                   \
+        for (; i + LINE <= n; i += LINE) {                                                                             \
+            if (line) EACH (r, ROWS) fetch(ahead[r] + n_bytes * i);                                                    \
+            UNROLLED for (size_t j = 0; j < LINE; j += WIDTH) STEP(format, n_bytes, i + j)                             \
         }                                                                                                              \
+        for (; i < n; i += WIDTH) STEP(format, n_bytes, i)                                                             \
         EACH (r, ROWS) _mm256_storeu_ps(lanes[r], sum[r]);                                                             \
     }                                                                                                                  \
     FOUR(format)                                                                                                       \
